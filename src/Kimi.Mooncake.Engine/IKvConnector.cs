@@ -1,0 +1,37 @@
+using Kimi.Mooncake.Core;
+
+namespace Kimi.Mooncake.Engine;
+
+/// <summary>Outcome of a load or a save that was begun earlier.</summary>
+/// <param name="Ticket">What <see cref="IKvConnector.BeginLoad"/> or <see cref="IKvConnector.BeginSave"/> returned.</param>
+/// <param name="BlocksDone">Leading blocks that were moved; fewer than asked when one was missing or damaged.</param>
+public readonly record struct KvTransferDone(long Ticket, int BlocksDone);
+
+/// <summary>
+/// The engine's way to blocks outside its pool. Nothing here blocks: transfers are begun and polled. The engine keeps
+/// the blocks of a transfer held until the transfer is reported done.
+/// </summary>
+public interface IKvConnector
+{
+    /// <summary>
+    /// How many of the first <paramref name="keys"/>, in order and without a gap, are stored. Has no side effect; a block
+    /// may still be gone when it is loaded.
+    /// </summary>
+    int CountStored(ReadOnlySpan<BlockKey> keys);
+
+    /// <summary>Begins to fill pool blocks from the store.</summary>
+    /// <param name="keys">Keys, in prefix order.</param>
+    /// <param name="blockIds">Pool blocks to fill, one for each key.</param>
+    /// <returns>A ticket, or -1 when the connector can take no more at the moment; the engine then computes.</returns>
+    long BeginLoad(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<int> blockIds);
+
+    /// <summary>Begins to store full pool blocks.</summary>
+    /// <param name="keys">Keys of the blocks, in prefix order.</param>
+    /// <param name="parentKeys">Key of each block's predecessor; the root key for the first block of a sequence.</param>
+    /// <param name="blockIds">The pool blocks.</param>
+    /// <returns>A ticket, or -1 when the connector can take no more at the moment; the engine may try again.</returns>
+    long BeginSave(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds);
+
+    /// <summary>Takes one finished load or save.</summary>
+    bool TryTakeDone(out KvTransferDone done);
+}

@@ -1,0 +1,69 @@
+using System.IO.MemoryMappedFiles;
+
+namespace Kimi.Mooncake.Kernels;
+
+/// <summary>A file mapped into memory for reading; the system loads its pages when they are touched.</summary>
+public sealed unsafe class MappedFile : IDisposable
+{
+    private readonly MemoryMappedFile _file;
+    private readonly MemoryMappedViewAccessor _view;
+    private byte* _data;
+
+    /// <summary>Maps a file.</summary>
+    /// <param name="path">Path of a file of at least one byte.</param>
+    /// <exception cref="InvalidDataException">The file is empty.</exception>
+    /// <exception cref="IOException">The file cannot be opened.</exception>
+    public MappedFile(string path)
+    {
+        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
+        LengthBytes = stream.Length;
+        if (LengthBytes == 0)
+        {
+            throw new InvalidDataException($"{path}: the file is empty");
+        }
+
+        _file = MemoryMappedFile.CreateFromFile(
+            stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
+        _view = _file.CreateViewAccessor(0, LengthBytes, MemoryMappedFileAccess.Read);
+        _view.SafeMemoryMappedViewHandle.AcquirePointer(ref _data);
+        _data += _view.PointerOffset;
+    }
+
+    /// <summary>Bytes of the file.</summary>
+    public long LengthBytes { get; }
+
+    /// <summary>Some bytes of the file.</summary>
+    public ReadOnlySpan<byte> Bytes(long offset, int length)
+    {
+        Check(offset, length);
+        return new ReadOnlySpan<byte>(_data + offset, length);
+    }
+
+    /// <summary>A stored matrix inside the file; valid until the file is disposed.</summary>
+    public TensorData Tensor(long offset, TensorType type, long rows, int columns)
+    {
+        Check(offset, rows * columns * TensorData.ElementBytes(type));
+        return new TensorData(_data + offset, type, rows, columns);
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        if (_data != null)
+        {
+            _data = null;
+            _view.SafeMemoryMappedViewHandle.ReleasePointer();
+            _view.Dispose();
+            _file.Dispose();
+        }
+    }
+
+    private void Check(long offset, long length)
+    {
+        ObjectDisposedException.ThrowIf(_data == null, this);
+        if (offset < 0 || length < 0 || offset > LengthBytes - length)
+        {
+            throw new ArgumentOutOfRangeException(nameof(offset), $"bytes {offset}+{length} of {LengthBytes}");
+        }
+    }
+}

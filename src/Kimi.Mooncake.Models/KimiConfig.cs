@@ -1,0 +1,134 @@
+namespace Kimi.Mooncake.Models;
+
+/// <summary>YaRN scaling of rotary frequencies (arXiv 2309.00071), as DeepSeek-V3 applies it.</summary>
+/// <param name="Factor">Context extension factor, above 1.</param>
+/// <param name="OriginalContextLength">Context length before extension, tokens.</param>
+/// <param name="BetaFast">Rotations above which a pair is not scaled.</param>
+/// <param name="BetaSlow">Rotations below which a pair is scaled by the whole factor.</param>
+/// <param name="LogMultiplier">0.1 times <c>mscale_all_dim</c>.</param>
+public sealed record YarnScaling(
+    double Factor, int OriginalContextLength, double BetaFast, double BetaSlow, double LogMultiplier);
+
+/// <summary>
+/// The dimensions and constants of a DeepSeek-V3 / Kimi-K2 text network. Every value comes from the model's own file.
+/// </summary>
+public sealed record KimiConfig
+{
+    /// <summary>Name that the file gives itself.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Number of token ids.</summary>
+    public required int VocabularySize { get; init; }
+
+    /// <summary>Most positions.</summary>
+    public required int ContextLength { get; init; }
+
+    /// <summary>Values of the residual stream.</summary>
+    public required int HiddenSize { get; init; }
+
+    /// <summary>Transformer layers.</summary>
+    public required int LayerCount { get; init; }
+
+    /// <summary>Leading layers with a dense feed-forward network instead of experts.</summary>
+    public required int DenseLayerCount { get; init; }
+
+    /// <summary>Query heads.</summary>
+    public required int HeadCount { get; init; }
+
+    /// <summary>Rank of the query's low-rank projection; 0 where queries are projected directly.</summary>
+    public required int QueryLoraRank { get; init; }
+
+    /// <summary>Values of the cached latent.</summary>
+    public required int KvLoraRank { get; init; }
+
+    /// <summary>Unrotated values of a head's query and key.</summary>
+    public required int NopeDimension { get; init; }
+
+    /// <summary>Rotated values of a head's query and of the shared key.</summary>
+    public required int RopeDimension { get; init; }
+
+    /// <summary>Values of a head's output.</summary>
+    public required int ValueDimension { get; init; }
+
+    /// <summary>Width of the dense feed-forward network.</summary>
+    public required int IntermediateSize { get; init; }
+
+    /// <summary>Width of one expert; 0 in a model without experts.</summary>
+    public required int ExpertIntermediateSize { get; init; }
+
+    /// <summary>Routed experts; 0 in a model without experts.</summary>
+    public required int ExpertCount { get; init; }
+
+    /// <summary>Experts chosen for each token.</summary>
+    public required int ExpertsPerToken { get; init; }
+
+    /// <summary>Shared experts, stored as one network of this many expert widths.</summary>
+    public required int SharedExpertCount { get; init; }
+
+    /// <summary>Groups of experts for group-limited routing; 1 is plain routing.</summary>
+    public required int ExpertGroupCount { get; init; }
+
+    /// <summary>Groups that a token may choose from.</summary>
+    public required int ExpertGroupsPerToken { get; init; }
+
+    /// <summary>Factor of the routed experts' weights.</summary>
+    public required float ExpertWeightScale { get; init; }
+
+    /// <summary>Whether a token's expert weights are divided by their sum.</summary>
+    public required bool NormalizeExpertWeights { get; init; }
+
+    /// <summary>Epsilon of the layer norms.</summary>
+    public required float RmsNormEpsilon { get; init; }
+
+    /// <summary>Epsilon of the query and key latents' norms.</summary>
+    public required float LatentNormEpsilon { get; init; }
+
+    /// <summary>Base of the rotary frequencies.</summary>
+    public required double RopeBase { get; init; }
+
+    /// <summary>YaRN scaling; null where the file has none.</summary>
+    public YarnScaling? Yarn { get; init; }
+
+    /// <summary>
+    /// Factor of the attention scores: <c>(nope + rope)^-0.5</c>, times the square of YaRN's magnitude correction.
+    /// </summary>
+    public float AttentionScale
+    {
+        get
+        {
+            var magnitude = Yarn is null ? 1.0 : (Yarn.LogMultiplier * Math.Log(Yarn.Factor)) + 1.0;
+            return (float)(magnitude * magnitude / Math.Sqrt(NopeDimension + RopeDimension));
+        }
+    }
+
+    /// <summary>Radians per position of each rotated pair, <c>RopeDimension / 2</c> values.</summary>
+    public double[] RopeFrequencies()
+    {
+        var dimension = RopeDimension;
+        var frequencies = new double[dimension / 2];
+        for (var i = 0; i < frequencies.Length; i++)
+        {
+            frequencies[i] = Math.Pow(RopeBase, -2.0 * i / dimension);
+        }
+
+        if (Yarn is null)
+        {
+            return frequencies;
+        }
+
+        var low = Math.Max(Math.Floor(CorrectionPair(Yarn.BetaFast)), 0);
+        var high = Math.Min(Math.Ceiling(CorrectionPair(Yarn.BetaSlow)), dimension - 1);
+        var width = high == low ? 0.001 : high - low;
+        for (var i = 0; i < frequencies.Length; i++)
+        {
+            var ramp = Math.Clamp((i - low) / width, 0, 1);
+            frequencies[i] = (frequencies[i] / Yarn.Factor * ramp) + (frequencies[i] * (1 - ramp));
+        }
+
+        return frequencies;
+    }
+
+    /// <summary>The pair that turns <paramref name="rotations"/> times over the original context.</summary>
+    private double CorrectionPair(double rotations) =>
+        RopeDimension * Math.Log(Yarn!.OriginalContextLength / (2 * Math.PI * rotations)) / (2 * Math.Log(RopeBase));
+}
