@@ -9,6 +9,7 @@ namespace Kimi.Mooncake.Kernels;
 public sealed unsafe class NativeBuffer : IDisposable
 {
     private const int AlignmentBytes = 64;
+    private readonly void* _unaligned;
     private byte* _data;
 
     /// <summary>Allocates memory.</summary>
@@ -24,8 +25,6 @@ public sealed unsafe class NativeBuffer : IDisposable
         _data = (byte*)address;
         GC.AddMemoryPressure(sizeBytes);
     }
-
-    private readonly void* _unaligned;
 
     /// <summary>Frees the memory if its owner forgot to.</summary>
     ~NativeBuffer() => Free();
@@ -47,12 +46,15 @@ public sealed unsafe class NativeBuffer : IDisposable
     /// <summary>A part of the buffer.</summary>
     public Span<byte> Span(long offset, int length)
     {
-        if (offset < 0 || length < 0 || offset > SizeBytes - length)
-        {
-            throw new ArgumentOutOfRangeException(nameof(offset), $"bytes {offset}+{length} of {SizeBytes}");
-        }
-
+        Check(offset, length);
         return new Span<byte>(Pointer + offset, length);
+    }
+
+    /// <summary>A stored matrix inside the buffer; valid until the buffer is disposed.</summary>
+    public TensorData Tensor(long offset, TensorType type, long rows, int columns)
+    {
+        Check(offset, rows * columns * TensorData.ElementBytes(type));
+        return new TensorData(Pointer + offset, type, rows, columns);
     }
 
     /// <inheritdoc />
@@ -60,6 +62,14 @@ public sealed unsafe class NativeBuffer : IDisposable
     {
         Free();
         GC.SuppressFinalize(this);
+    }
+
+    private void Check(long offset, long length)
+    {
+        if (offset < 0 || length < 0 || offset > SizeBytes - length)
+        {
+            throw new ArgumentOutOfRangeException(nameof(offset), $"bytes {offset}+{length} of {SizeBytes}");
+        }
     }
 
     private void Free()

@@ -1,0 +1,183 @@
+namespace Kimi.Mooncake.Kernels.Reference;
+
+/// <summary>
+/// The plain kernels that the fast ones are judged by: one thread, stored weights, every sum in double precision in the
+/// order of the formula, rounded to single once at the end.
+/// </summary>
+public sealed unsafe class ReferenceKernels : IKernels
+{
+    private readonly ReferenceAttention _attention = new();
+
+    /// <inheritdoc />
+    public string Name => "reference (double accumulation, 1 thread)";
+
+    /// <inheritdoc />
+    public int ThreadCount => 1;
+
+    /// <inheritdoc />
+    public LinearWeight Pack(TensorData weight) => new RowMajorWeight(weight);
+
+    /// <inheritdoc />
+    public AttentionWeight PackAttention(AttentionShape shape, TensorData keyUp, TensorData valueUp)
+    {
+        ArgumentNullException.ThrowIfNull(shape);
+        KernelArguments.CheckPackAttention(shape, keyUp, valueUp);
+        return new RowMajorAttentionWeight(shape, keyUp, valueUp);
+    }
+
+    /// <inheritdoc />
+    public void MatMul(in MatrixView x, LinearWeight weight, in MatrixView y)
+    {
+        var stored = KernelArguments.Own<RowMajorWeight>(weight);
+        KernelArguments.CheckMatMul(x, stored, y);
+        for (var m = 0; m < x.Rows; m++)
+        {
+            var xRow = x.Row(m);
+            var yRow = y.Row(m);
+            for (var n = 0; n < yRow.Length; n++)
+            {
+                var wRow = stored.Row(n);
+                var sum = 0.0;
+                for (var k = 0; k < xRow.Length; k++)
+                {
+                    sum += (double)xRow[k] * wRow[k];
+                }
+
+                yRow[n] = (float)sum;
+            }
+        }
+    }
+
+    /// <inheritdoc />
+    public void RmsNorm(in MatrixView x, ReadOnlySpan<float> gain, float epsilon, in MatrixView y)
+    {
+        KernelArguments.CheckRmsNorm(x, gain, y);
+        for (var row = 0; row < x.Rows; row++)
+        {
+            var source = x.Row(row);
+            var squares = 0.0;
+            foreach (var value in source)
+            {
+                squares += (double)value * value;
+            }
+
+            var factor = 1 / Math.Sqrt((squares / source.Length) + epsilon);
+            var target = y.Row(row);
+            for (var i = 0; i < source.Length; i++)
+            {
+                target[i] = (float)(gain[i] * (source[i] * factor));
+            }
+        }
+    }
+
+    /// <inheritdoc />
+    public void SwiGlu(in MatrixView gate, in MatrixView up)
+    {
+        KernelArguments.CheckSameShape(gate, up);
+        for (var row = 0; row < gate.Rows; row++)
+        {
+            var gates = gate.Row(row);
+            var ups = up.Row(row);
+            for (var i = 0; i < gates.Length; i++)
+            {
+                gates[i] = (float)(gates[i] / (1 + Math.Exp(-(double)gates[i])) * ups[i]);
+            }
+        }
+    }
+
+    /// <inheritdoc />
+    public void AddScaled(in MatrixView x, ReadOnlySpan<float> factors, in MatrixView y)
+    {
+        KernelArguments.CheckAddScaled(x, factors, y);
+        for (var row = 0; row < x.Rows; row++)
+        {
+            var source = x.Row(row);
+            var target = y.Row(row);
+            for (var i = 0; i < source.Length; i++)
+            {
+                target[i] = (float)(target[i] + ((double)factors[row] * source[i]));
+            }
+        }
+    }
+
+    /// <inheritdoc />
+    public void Add(in MatrixView x, in MatrixView y)
+    {
+        KernelArguments.CheckSameShape(x, y);
+        for (var row = 0; row < x.Rows; row++)
+        {
+            var source = x.Row(row);
+            var target = y.Row(row);
+            for (var i = 0; i < source.Length; i++)
+            {
+                target[i] += source[i];
+            }
+        }
+    }
+
+    /// <inheritdoc />
+    public void Rope(
+        in MatrixView x,
+        ReadOnlySpan<int> positions,
+        ReadOnlySpan<double> frequencies,
+        int firstColumn,
+        int groupStride,
+        int groupCount)
+    {
+        KernelArguments.CheckRope(x, positions.Length, frequencies.Length, firstColumn, groupStride, groupCount);
+        for (var row = 0; row < x.Rows; row++)
+        {
+            var values = x.Row(row);
+            for (var i = 0; i < frequencies.Length; i++)
+            {
+                var (sin, cos) = Math.SinCos(positions[row] * frequencies[i]);
+                for (var group = 0; group < groupCount; group++)
+                {
+                    var column = firstColumn + (group * groupStride) + (2 * i);
+                    var (a, b) = (values[column], values[column + 1]);
+                    values[column] = (float)((a * cos) - (b * sin));
+                    values[column + 1] = (float)((a * sin) + (b * cos));
+                }
+            }
+        }
+    }
+
+    /// <inheritdoc />
+    public void PrefillAttention(
+        AttentionWeight weight,
+        PagedKvMemory kv,
+        int layer,
+        ReadOnlySpan<int> blockTable,
+        int firstPosition,
+        in MatrixView q,
+        in MatrixView output)
+    {
+        var stored = KernelArguments.Own<RowMajorAttentionWeight>(weight);
+        KernelArguments.CheckPrefill(stored.Shape, kv, layer, blockTable, firstPosition, q, output);
+        _attention.Prefill(stored, kv, layer, blockTable, firstPosition, q, output);
+    }
+
+    /// <inheritdoc />
+    public void DecodeAttention(
+        AttentionWeight weight,
+        PagedKvMemory kv,
+        int layer,
+        ReadOnlySpan<int> blockTables,
+        ReadOnlySpan<DecodeRow> rows,
+        in MatrixView q,
+        in MatrixView output)
+    {
+        var stored = KernelArguments.Own<RowMajorAttentionWeight>(weight);
+        KernelArguments.CheckDecode(stored.Shape, kv, layer, blockTables, rows, q, output);
+        for (var row = 0; row < rows.Length; row++)
+        {
+            var table = blockTables[rows[row].TableOffset..];
+            _attention.Decode(stored, kv, layer, table, rows[row].ContextLength, q.Row(row), output.Row(row));
+        }
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+    }
+}
