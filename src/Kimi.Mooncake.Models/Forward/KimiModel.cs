@@ -1,0 +1,269 @@
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Kernels;
+using Kimi.Mooncake.Models.Gguf;
+
+namespace Kimi.Mooncake.Models;
+
+/// <summary>
+/// The forward pass of a DeepSeek-V3 / Kimi-K2 text network over a paged KV pool: multi-head latent attention with YaRN,
+/// leading dense layers, then mixtures of experts. A row's result depends on the tokens of its own sequence only.
+/// Used by one thread at a time.
+/// </summary>
+public sealed class KimiModel : IDisposable
+{
+    private readonly IKernels _kernels;
+    private readonly TensorData _embedding;
+    private readonly float[] _outputNorm;
+    private readonly LinearWeight _outputHead;
+    private readonly LayerWeights[] _layers;
+    private readonly ExpertRouter?[] _routers;
+    private readonly ForwardScratch _scratch;
+    private readonly ExpertLayer? _experts;
+    private readonly double[] _ropeFrequencies;
+    private DecodeRow[] _decodeRows = new DecodeRow[16];
+
+    /// <summary>Loads the weights of a file into a kernel set's form.</summary>
+    /// <param name="file">The file; it must stay open, since token embeddings are read from it.</param>
+    /// <param name="config">Its configuration.</param>
+    /// <param name="kernels">Where products are computed; it must outlive the model.</param>
+    /// <param name="rowsMax">Most tokens in a forward pass.</param>
+    /// <param name="logitsRowsMax">Most rows of logits in a forward pass.</param>
+    /// <exception cref="ModelFileException">A tensor is missing or has another shape or type.</exception>
+    public KimiModel(GgufFile file, KimiConfig config, IKernels kernels, int rowsMax, int logitsRowsMax)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        Config = config;
+        RowsMax = rowsMax;
+        _kernels = kernels;
+        var loader = new WeightLoader(file, config, kernels);
+        _embedding = loader.Embedding();
+        _outputNorm = loader.OutputNorm();
+        _outputHead = loader.OutputHead();
+        _layers = new LayerWeights[config.LayerCount];
+        _routers = new ExpertRouter?[config.LayerCount];
+        for (var layer = 0; layer < _layers.Length; layer++)
+        {
+            _layers[layer] = loader.Layer(layer);
+            var experts = _layers[layer].Experts;
+            _routers[layer] = experts is null ? null : new ExpertRouter(config, experts.SelectionBias);
+        }
+
+        _ropeFrequencies = config.RopeFrequencies();
+        _scratch = new ForwardScratch(config, rowsMax, logitsRowsMax);
+        _experts = config.DenseLayerCount < config.LayerCount ? new ExpertLayer(config, kernels, rowsMax) : null;
+    }
+
+    /// <summary>Dimensions and constants.</summary>
+    public KimiConfig Config { get; }
+
+    /// <summary>Most tokens in a forward pass.</summary>
+    public int RowsMax { get; }
+
+    /// <summary>The layout of this model's KV blocks.</summary>
+    public static KvLayout LayoutOf(KimiConfig config, int blockTokens)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        return new KvLayout(
+            KvElementType.F32, config.LayerCount, config.KvLoraRank, config.RopeDimension, blockTokens);
+    }
+
+    /// <summary>
+    /// Computes a batch: writes the KV of its tokens into the pool and returns the logits that it asked for,
+    /// <c>[LogitsRowCount][VocabularySize]</c>, valid until the next call.
+    /// </summary>
+    /// <exception cref="ArgumentException">The batch is empty, larger than allowed, or has a bad token id.</exception>
+    public MatrixView Forward(ForwardBatch batch, PagedKvMemory kv)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        ArgumentNullException.ThrowIfNull(kv);
+        Check(batch);
+        var x = _scratch.Residual.View(batch.RowCount);
+        for (var row = 0; row < batch.RowCount; row++)
+        {
+            _embedding.DecodeRow(batch.Tokens[row], x.Row(row));
+        }
+
+        for (var layer = 0; layer < _layers.Length; layer++)
+        {
+            Attention(layer, batch, kv, x);
+            FeedForward(layer, x);
+        }
+
+        return Logits(batch, x);
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        foreach (var layer in _layers)
+        {
+            layer.Dispose();
+        }
+
+        _outputHead.Dispose();
+        _scratch.Dispose();
+        _experts?.Dispose();
+    }
+
+    private void Check(ForwardBatch batch)
+    {
+        if (batch.RowCount < 1 || batch.RowCount > RowsMax)
+        {
+            throw new ArgumentException($"{batch.RowCount} rows; a forward pass has 1 to {RowsMax}", nameof(batch));
+        }
+
+        foreach (var token in batch.Tokens)
+        {
+            if ((uint)token >= (uint)Config.VocabularySize)
+            {
+                throw new ArgumentException($"token {token}; ids are 0 to {Config.VocabularySize - 1}", nameof(batch));
+            }
+        }
+    }
+
+    private void Attention(int layer, ForwardBatch batch, PagedKvMemory kv, in MatrixView x)
+    {
+        var weights = _layers[layer];
+        var normed = _scratch.Normed.View(x.Rows);
+        _kernels.RmsNorm(x, weights.AttentionNorm, Config.RmsNormEpsilon, normed);
+        var q = Queries(weights, batch, normed);
+        WriteKv(layer, weights, batch, kv, normed);
+        var output = _scratch.AttentionOutput.View(x.Rows);
+        Attend(layer, weights, batch, kv, q, output);
+        var projected = _scratch.Projected.View(x.Rows);
+        _kernels.MatMul(output, weights.Output, projected);
+        _kernels.Add(projected, x);
+    }
+
+    private MatrixView Queries(LayerWeights weights, ForwardBatch batch, in MatrixView normed)
+    {
+        var q = _scratch.Queries.View(normed.Rows);
+        if (weights.QueryDown is { } down)
+        {
+            var latent = _scratch.QueryLatent.View(normed.Rows);
+            _kernels.MatMul(normed, down, latent);
+            _kernels.RmsNorm(latent, weights.QueryLatentNorm, Config.LatentNormEpsilon, latent);
+            _kernels.MatMul(latent, weights.QueryUp, q);
+        }
+        else
+        {
+            _kernels.MatMul(normed, weights.QueryUp, q);
+        }
+
+        var width = Config.NopeDimension + Config.RopeDimension;
+        _kernels.Rope(q, batch.Positions, _ropeFrequencies, Config.NopeDimension, width, Config.HeadCount);
+        return q;
+    }
+
+    private void WriteKv(
+        int layer, LayerWeights weights, ForwardBatch batch, PagedKvMemory kv, in MatrixView normed)
+    {
+        var rows = _scratch.KvRows.View(normed.Rows);
+        _kernels.MatMul(normed, weights.KvDown, rows);
+        var latent = rows.ColumnSlice(0, Config.KvLoraRank);
+        _kernels.RmsNorm(latent, weights.KvLatentNorm, Config.LatentNormEpsilon, latent);
+        _kernels.Rope(rows, batch.Positions, _ropeFrequencies, Config.KvLoraRank, rows.Columns, 1);
+        var blockTokens = kv.Layout.BlockTokens;
+        foreach (ref readonly var slice in batch.Slices)
+        {
+            var table = batch.Tables.Slice(slice.TableOffset, slice.TableLength);
+            for (var i = 0; i < slice.RowCount; i++)
+            {
+                var position = slice.FirstPosition + i;
+                var target = kv.Token(table[position / blockTokens], layer, position % blockTokens);
+                rows.Row(slice.FirstRow + i).CopyTo(target);
+            }
+        }
+    }
+
+    private void Attend(
+        int layer,
+        LayerWeights weights,
+        ForwardBatch batch,
+        PagedKvMemory kv,
+        in MatrixView q,
+        in MatrixView output)
+    {
+        var decodeRows = batch.DecodeRowCount;
+        if (decodeRows > 0)
+        {
+            if (_decodeRows.Length < decodeRows)
+            {
+                Array.Resize(ref _decodeRows, Math.Max(decodeRows, _decodeRows.Length * 2));
+            }
+
+            for (var i = 0; i < decodeRows; i++)
+            {
+                var slice = batch.Slices[i];
+                _decodeRows[i] = new DecodeRow(slice.TableOffset, slice.FirstPosition + 1);
+            }
+
+            _kernels.DecodeAttention(
+                weights.KvUp,
+                kv,
+                layer,
+                batch.Tables,
+                _decodeRows.AsSpan(0, decodeRows),
+                q.Slice(0, decodeRows),
+                output.Slice(0, decodeRows));
+        }
+
+        foreach (ref readonly var slice in batch.Slices[decodeRows..])
+        {
+            _kernels.PrefillAttention(
+                weights.KvUp,
+                kv,
+                layer,
+                batch.Tables.Slice(slice.TableOffset, slice.TableLength),
+                slice.FirstPosition,
+                q.Slice(slice.FirstRow, slice.RowCount),
+                output.Slice(slice.FirstRow, slice.RowCount));
+        }
+    }
+
+    private void FeedForward(int layer, in MatrixView x)
+    {
+        var weights = _layers[layer];
+        var normed = _scratch.Normed.View(x.Rows);
+        _kernels.RmsNorm(x, weights.FeedForwardNorm, Config.RmsNormEpsilon, normed);
+        if (weights.Dense is { } dense)
+        {
+            var gate = _scratch.Gate.View(x.Rows);
+            var up = _scratch.Up.View(x.Rows);
+            var projected = _scratch.Projected.View(x.Rows);
+            _kernels.MatMul(normed, dense.Gate, gate);
+            _kernels.MatMul(normed, dense.Up, up);
+            _kernels.SwiGlu(gate, up);
+            _kernels.MatMul(gate, dense.Down, projected);
+            _kernels.Add(projected, x);
+        }
+        else
+        {
+            _experts!.Forward(normed, weights.Experts!, _routers[layer]!, x);
+        }
+    }
+
+    private MatrixView Logits(ForwardBatch batch, in MatrixView x)
+    {
+        var count = batch.LogitsRowCount;
+        var logits = _scratch.Logits.View(count);
+        if (count == 0)
+        {
+            return logits;
+        }
+
+        var last = _scratch.LastRows.View(count);
+        foreach (ref readonly var slice in batch.Slices)
+        {
+            var firstRow = slice.FirstRow + slice.RowCount - slice.LogitsRowCount;
+            for (var i = 0; i < slice.LogitsRowCount; i++)
+            {
+                x.Row(firstRow + i).CopyTo(last.Row(slice.LogitsRow + i));
+            }
+        }
+
+        _kernels.RmsNorm(last, _outputNorm, Config.RmsNormEpsilon, last);
+        _kernels.MatMul(last, _outputHead, logits);
+        return logits;
+    }
+}
