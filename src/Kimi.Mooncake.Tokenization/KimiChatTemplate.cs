@@ -1,0 +1,84 @@
+namespace Kimi.Mooncake.Tokenization;
+
+/// <summary>One message of a conversation.</summary>
+/// <param name="Role"><c>system</c>, <c>user</c>, <c>assistant</c>; any other is rendered as a system message.</param>
+/// <param name="Content">Its text.</param>
+/// <param name="Name">Who speaks; the role where null.</param>
+public sealed record ChatMessage(string Role, string Content, string? Name = null);
+
+/// <summary>
+/// Renders a conversation as the Kimi models were trained to read it:
+/// <c>&lt;|im_ROLE|&gt;NAME&lt;|im_middle|&gt;CONTENT&lt;|im_end|&gt;</c> for each message, nothing between them, then
+/// the opening of the assistant's turn. Names and contents never become control tokens.
+/// </summary>
+public sealed class KimiChatTemplate
+{
+    private readonly KimiTokenizer _tokenizer;
+    private readonly int _system;
+    private readonly int _user;
+    private readonly int _assistant;
+    private readonly int _middle;
+    private readonly int _end;
+
+    /// <summary>Finds the control tokens that the template needs.</summary>
+    /// <param name="tokenizer">The model's tokenizer.</param>
+    /// <exception cref="InvalidDataException">The vocabulary lacks one; the message names it.</exception>
+    public KimiChatTemplate(KimiTokenizer tokenizer)
+    {
+        _tokenizer = tokenizer;
+        _system = Special("<|im_system|>");
+        _user = Special("<|im_user|>");
+        _assistant = Special("<|im_assistant|>");
+        _middle = Special("<|im_middle|>");
+        _end = Special("<|im_end|>");
+        StopTokens = [_end, .. OptionalSpecials("[EOS]", "[EOT]")];
+    }
+
+    /// <summary>Tokens that end the assistant's turn: <c>&lt;|im_end|&gt;</c>, and the end-of-text tokens there are.</summary>
+    public IReadOnlyList<int> StopTokens { get; }
+
+    /// <summary>Token ids of a conversation.</summary>
+    /// <param name="messages">The messages, oldest first.</param>
+    /// <param name="openAssistantTurn">Whether the assistant is to speak next.</param>
+    public int[] Render(IEnumerable<ChatMessage> messages, bool openAssistantTurn = true)
+    {
+        var ids = new List<int>();
+        foreach (var message in messages)
+        {
+            ids.Add(message.Role switch
+            {
+                "user" => _user,
+                "assistant" => _assistant,
+                _ => _system,
+            });
+            _tokenizer.Encode(message.Name ?? message.Role, ids);
+            ids.Add(_middle);
+            _tokenizer.Encode(message.Content, ids);
+            ids.Add(_end);
+        }
+
+        if (openAssistantTurn)
+        {
+            ids.Add(_assistant);
+            _tokenizer.Encode("assistant", ids);
+            ids.Add(_middle);
+        }
+
+        return [.. ids];
+    }
+
+    private int Special(string text) => _tokenizer.Vocabulary.TryGetSpecial(text, out var id)
+        ? id
+        : throw new InvalidDataException($"the vocabulary has no control token {text}, which the chat template needs");
+
+    private IEnumerable<int> OptionalSpecials(params string[] texts)
+    {
+        foreach (var text in texts)
+        {
+            if (_tokenizer.Vocabulary.TryGetSpecial(text, out var id))
+            {
+                yield return id;
+            }
+        }
+    }
+}
