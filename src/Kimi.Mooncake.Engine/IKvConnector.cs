@@ -3,7 +3,7 @@ using Kimi.Mooncake.Core;
 namespace Kimi.Mooncake.Engine;
 
 /// <summary>Outcome of a load or a save that was begun earlier.</summary>
-/// <param name="Ticket">What <see cref="IKvConnector.BeginLoad"/> or <see cref="IKvConnector.BeginSave"/> returned.</param>
+/// <param name="Ticket">The answer of <see cref="IKvConnector.BeginLoad"/> or a save; unique over both.</param>
 /// <param name="BlocksDone">Leading blocks that were moved; fewer than asked when one was missing or damaged.</param>
 public readonly record struct KvTransferDone(long Ticket, int BlocksDone);
 
@@ -14,8 +14,8 @@ public readonly record struct KvTransferDone(long Ticket, int BlocksDone);
 public interface IKvConnector
 {
     /// <summary>
-    /// How many of the first <paramref name="keys"/>, in order and without a gap, are stored. Has no side effect; a block
-    /// may still be gone when it is loaded.
+    /// How many of the first <paramref name="keys"/>, in order and without a gap, are stored. Has no side effect; a
+    /// block may still be gone when it is loaded.
     /// </summary>
     int CountStored(ReadOnlySpan<BlockKey> keys);
 
@@ -27,7 +27,7 @@ public interface IKvConnector
 
     /// <summary>Begins to store full pool blocks.</summary>
     /// <param name="keys">Keys of the blocks, in prefix order.</param>
-    /// <param name="parentKeys">Key of each block's predecessor; the root key for the first block of a sequence.</param>
+    /// <param name="parentKeys">Key of each block's predecessor; the root key for a first block.</param>
     /// <param name="blockIds">The pool blocks.</param>
     /// <returns>A ticket, or -1 when the connector can take no more at the moment; the engine may try again.</returns>
     long BeginSave(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds);

@@ -89,7 +89,8 @@ public readonly record struct SampledToken(int TokenId, float Logprob, TokenLogp
 
 /// <summary>
 /// Computes steps: writes the KV of each slice's tokens into the slice's blocks, attends over all earlier positions of
-/// the sequence, and draws tokens. Called by one thread at a time. A row's result depends on its sequence's tokens only.
+/// the sequence, and draws tokens. Called by one thread at a time. A row's result depends on its sequence's tokens
+/// only.
 /// </summary>
 public interface IModelRunner
 {

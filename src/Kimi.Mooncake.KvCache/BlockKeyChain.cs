@@ -43,7 +43,7 @@ public sealed class BlockKeyChain
     public BlockKey ParentOf(int index) => index == 0 ? RootKey : Keys[index - 1];
 
     /// <summary>Adds the keys of the full blocks that have none yet.</summary>
-    /// <param name="tokens">The sequence from its first token; since the last call it may have grown at its end.</param>
+    /// <param name="tokens">The sequence from its first token; later calls give it with more tokens at its end.</param>
     public void Extend(ReadOnlySpan<int> tokens)
     {
         var blocks = tokens.Length / _blockTokens;

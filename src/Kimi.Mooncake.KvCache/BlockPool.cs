@@ -150,7 +150,7 @@ public sealed class BlockPool
     /// <summary>How many owners hold a block; holds through children are not counted.</summary>
     public int HoldsOf(int blockId) => _private[blockId] ? 1 : Tree.Contains(blockId) ? Tree.HoldsOf(blockId) : 0;
 
-    /// <summary>Verifies that free + cached + held = total and every other invariant, in time linear in the pool.</summary>
+    /// <summary>Verifies free + cached + held = total and every other invariant, in time linear in the pool.</summary>
     /// <exception cref="InvalidOperationException">One does not hold; the message says which.</exception>
     public void Check()
     {

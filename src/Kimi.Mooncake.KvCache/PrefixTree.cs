@@ -106,7 +106,12 @@ public sealed class PrefixTree
 
         _nodes[blockId] = new Node
         {
-            Key = key, Parent = parent, Present = true, Holds = 1, Previous = None, Next = None,
+            Key = key,
+            Parent = parent,
+            Present = true,
+            Holds = 1,
+            Previous = None,
+            Next = None,
         };
         _index.Add(key, blockId);
         if (parent != None)

@@ -1,0 +1,21 @@
+namespace Kimi.Mooncake.Engine;
+
+/// <summary>Why a request was taken or refused.</summary>
+public enum AdmissionReason
+{
+    /// <summary>It waits or runs; its events follow.</summary>
+    Accepted,
+
+    /// <summary>As many sequences wait as may.</summary>
+    QueueFull,
+
+    /// <summary>Prompt and output together can never fit the block pool.</summary>
+    TooLong,
+}
+
+/// <summary>The answer to a submitted request.</summary>
+/// <param name="Reason">Taken, or why not.</param>
+/// <param name="SequenceId">Names the sequence in events and for cancelling; 0 when refused.</param>
+/// <param name="Value">When refused, what was asked for: sequences waiting, or tokens of prompt and output.</param>
+/// <param name="ValueMax">When refused, the limit that was met, in the same unit.</param>
+public readonly record struct AdmissionResult(AdmissionReason Reason, long SequenceId, int Value, int ValueMax);

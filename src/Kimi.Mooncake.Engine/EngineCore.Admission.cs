@@ -1,0 +1,263 @@
+using Kimi.Mooncake.KvCache;
+
+namespace Kimi.Mooncake.Engine;
+
+/// <content>Waiting sequences get their blocks: from the prefix tree, from the store, or empty.</content>
+public sealed partial class EngineCore
+{
+    private enum AdmissionAttempt
+    {
+        Admitted,
+        AwaitsBlock,
+        NoBlocks,
+    }
+
+    private void Admit(TimeSpan now)
+    {
+        var index = 0;
+        while (index < _waiting.Count && _running.Count + _loads.Count < _options.RunningSequencesMax)
+        {
+            var sequence = _waiting[index];
+            var attempt = TryAdmit(sequence);
+            if (attempt == AdmissionAttempt.NoBlocks)
+            {
+                // First come, first served: a smaller request behind this one must not take the blocks it waits for.
+                return;
+            }
+
+            if (attempt == AdmissionAttempt.AwaitsBlock)
+            {
+                index++;
+                continue;
+            }
+
+            _waiting.RemoveAt(index);
+            if (sequence.WasAdmitted)
+            {
+                _preemptedWaiting--;
+            }
+            else
+            {
+                _counters.RequestsAdmitted++;
+                _counters.QueueTime += now - sequence.Submitted;
+            }
+
+            Begin(sequence);
+        }
+    }
+
+    private AdmissionAttempt TryAdmit(Sequence sequence)
+    {
+        var keys = sequence.Keys.Keys;
+        if (sequence.AwaitedBlock >= 0 && _inFlight.ContainsKey(keys[sequence.AwaitedBlock]))
+        {
+            return AdmissionAttempt.AwaitsBlock;
+        }
+
+        // At least the last prompt token is computed, so the block that it may fill is not taken from the cache.
+        keys = keys[..((sequence.PromptLength - 1) / _layout.BlockTokens)];
+        sequence.AwaitedBlock = LastInFlight(keys);
+        if (sequence.AwaitedBlock >= 0)
+        {
+            return AdmissionAttempt.AwaitsBlock;
+        }
+
+        _pool.HoldPrefix(keys, sequence.Blocks);
+        var needed = BlocksFor(sequence.TokenCount) - sequence.Blocks.Count;
+        if (!Reserve(needed + _running.Count + _loads.Count))
+        {
+            Release(sequence.Blocks);
+            return AdmissionAttempt.NoBlocks;
+        }
+
+        sequence.EnsureCapacity(_layout.BlockTokens);
+        foreach (var blockId in sequence.BlockIds)
+        {
+            sequence.Nodes.Append(blockId);
+        }
+
+        for (; needed > 0; needed--)
+        {
+            _pool.TryAllocate(out var blockId);
+            sequence.Blocks.Append(blockId);
+        }
+
+        return AdmissionAttempt.Admitted;
+    }
+
+    /// <summary>
+    /// Of the blocks after the cached prefix, the last in a row that another sequence is making; -1 when the first
+    /// missing one is not being made. Whoever waits for the last has all of them when it is there.
+    /// </summary>
+    private int LastInFlight(ReadOnlySpan<Core.BlockKey> keys)
+    {
+        var last = -1;
+        for (var i = _pool.Tree.Match(keys); i < keys.Length && _inFlight.ContainsKey(keys[i]); i++)
+        {
+            last = i;
+        }
+
+        return last;
+    }
+
+    /// <summary>Makes sure that blocks can be allocated, if need be at the cost of settling.</summary>
+    private bool Reserve(int blocks)
+    {
+        while (_pool.AvailableCount < blocks && _settling.Count > 0)
+        {
+            DropOldestSettling();
+        }
+
+        return _pool.AvailableCount >= blocks;
+    }
+
+    private void Begin(Sequence sequence)
+    {
+        var matched = sequence.Nodes.Count;
+        var keys = sequence.Keys.Keys;
+        for (var i = 0; i < matched; i++)
+        {
+            _saves?.Offer(keys[i], sequence.Keys.ParentOf(i), sequence.Nodes[i]);
+        }
+
+        for (var i = matched; i < sequence.PromptLength / _layout.BlockTokens; i++)
+        {
+            _inFlight.TryAdd(keys[i], sequence);
+        }
+
+        if (!TryBeginLoad(sequence))
+        {
+            BeginPrefill(sequence);
+        }
+    }
+
+    private bool TryBeginLoad(Sequence sequence)
+    {
+        var matched = sequence.Nodes.Count;
+        var missing = sequence.Keys.Keys[matched..((sequence.PromptLength - 1) / _layout.BlockTokens)];
+        if (_connector is null || missing.Length == 0)
+        {
+            return false;
+        }
+
+        var stored = _connector.CountStored(missing);
+        if (stored == 0)
+        {
+            return false;
+        }
+
+        var ticket = _connector.BeginLoad(missing[..stored], sequence.BlockIds.Slice(matched, stored));
+        if (ticket < 0)
+        {
+            return false;
+        }
+
+        sequence.State = SequenceState.Loading;
+        _loads.Add(ticket, new Load(sequence, stored));
+        return true;
+    }
+
+    private void TakeTransfersDone()
+    {
+        while (_connector is not null && _connector.TryTakeDone(out var done))
+        {
+            if (_loads.Remove(done.Ticket, out var load))
+            {
+                CompleteLoad(load, Math.Clamp(done.BlocksDone, 0, load.BlocksAsked));
+            }
+            else if (!_saves!.TryComplete(done))
+            {
+                throw new InvalidOperationException($"the connector reported ticket {done.Ticket}, which nobody began");
+            }
+        }
+    }
+
+    private void CompleteLoad(Load load, int blocksDone)
+    {
+        var sequence = load.Sequence;
+        _counters.BlocksLoaded += blocksDone;
+        _counters.BlocksLoadMissed += load.BlocksAsked - blocksDone;
+        Publish(sequence, sequence.Nodes.Count + blocksDone, fromStore: true);
+        if (sequence.Cancelled)
+        {
+            Release(sequence);
+            return;
+        }
+
+        BeginPrefill(sequence);
+    }
+
+    private void BeginPrefill(Sequence sequence)
+    {
+        var cached = sequence.Nodes.Count * _layout.BlockTokens;
+        sequence.ComputedTokens = cached;
+        sequence.CachedTokens = sequence.CachedTokens < 0 ? cached : Math.Min(sequence.CachedTokens, cached);
+        sequence.State = SequenceState.Prefill;
+        InsertByArrival(_running, sequence);
+        ReportProgress(sequence);
+    }
+
+    /// <summary>Puts the first <paramref name="blockCount"/> blocks of a sequence into the prefix tree.</summary>
+    private void Publish(Sequence sequence, int blockCount, bool fromStore)
+    {
+        for (var i = sequence.Nodes.Count; i < blockCount; i++)
+        {
+            var key = sequence.Keys.Keys[i];
+            var parent = i == 0 ? PrefixTree.None : sequence.Nodes[i - 1];
+            var node = _pool.Publish(sequence.Blocks[i], key, parent);
+            sequence.Nodes.Append(node);
+            if (node == sequence.Blocks[i])
+            {
+                _saves?.Published(node, fromStore);
+            }
+
+            _saves?.Offer(key, sequence.Keys.ParentOf(i), node);
+            ForgetInFlight(sequence, key);
+        }
+    }
+
+    /// <summary>Gives all blocks of a sequence back, its tail first, and lets others make what it was making.</summary>
+    private void Release(Sequence sequence)
+    {
+        var keys = sequence.Keys.Keys;
+        for (var i = sequence.Nodes.Count; i < sequence.PromptLength / _layout.BlockTokens; i++)
+        {
+            ForgetInFlight(sequence, keys[i]);
+        }
+
+        for (var i = sequence.Blocks.Count - 1; i >= 0; i--)
+        {
+            if (i >= sequence.Nodes.Count || sequence.Nodes[i] != sequence.Blocks[i])
+            {
+                _pool.Release(sequence.Blocks[i]);
+            }
+
+            if (i < sequence.Nodes.Count)
+            {
+                _pool.Release(sequence.Nodes[i]);
+            }
+        }
+
+        sequence.Blocks.Clear();
+        sequence.Nodes.Clear();
+        sequence.ComputedTokens = 0;
+    }
+
+    private void Release(BlockTable table)
+    {
+        for (var i = table.Count - 1; i >= 0; i--)
+        {
+            _pool.Release(table[i]);
+        }
+
+        table.Clear();
+    }
+
+    private void ForgetInFlight(Sequence sequence, in Core.BlockKey key)
+    {
+        if (_inFlight.TryGetValue(key, out var maker) && maker == sequence)
+        {
+            _inFlight.Remove(key);
+        }
+    }
+}

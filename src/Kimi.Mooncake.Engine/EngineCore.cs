@@ -1,0 +1,258 @@
+using System.Runtime.InteropServices;
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.KvCache;
+
+namespace Kimi.Mooncake.Engine;
+
+/// <summary>
+/// One worker's scheduler: it admits requests to a fixed pool of KV blocks, reuses cached prefixes, batches prefill
+/// chunks and decoded tokens into steps, and publishes full blocks for the requests that follow.
+/// </summary>
+/// <remarks>
+/// Called by one thread at a time. Time comes in as an argument, monotonic from any origin. What happens to sequences
+/// is told in <see cref="Events"/>, which the caller reads and clears after each call.
+/// Invariants, of which <see cref="CheckIntegrity"/> verifies the first and the last: every hold of a block belongs to
+/// one sequence, load or save; only values computed as prompt tokens are published or stored, so that a cached prefix
+/// is bit-equal to a computed one; blocks are taken from the youngest running sequence, never from an older one than
+/// the taker; the running sequences are in order of arrival.
+/// </remarks>
+public sealed partial class EngineCore
+{
+    private readonly EngineOptions _options;
+    private readonly KvLayout _layout;
+    private readonly string _modelFingerprint;
+    private readonly IModelRunner _runner;
+    private readonly IKvConnector? _connector;
+    private readonly SaveQueue? _saves;
+    private readonly BlockPool _pool;
+    private readonly StepPlan _plan = new();
+    private readonly StepResult _result = new();
+    private readonly List<EngineEvent> _events = [];
+    private readonly Dictionary<long, Sequence> _live = [];
+    private readonly List<Sequence> _waiting = [];
+    private readonly List<Sequence> _running = [];
+    private readonly List<Sequence> _settling = [];
+    private readonly Dictionary<long, Load> _loads = [];
+    private readonly Dictionary<BlockKey, Sequence> _inFlight = [];
+    private EngineCounters _counters;
+    private long _lastId;
+    private int _preemptedWaiting;
+
+    /// <summary>Makes an engine with an empty pool.</summary>
+    /// <param name="options">Bounds.</param>
+    /// <param name="layout">Layout of the KV blocks.</param>
+    /// <param name="modelFingerprint">Names the weights; part of every block key.</param>
+    /// <param name="blockCount">Blocks in the pool.</param>
+    /// <param name="runner">Computes the steps.</param>
+    /// <param name="connector">The way to stored blocks; null where there is no store.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A bound or the block size is out of range.</exception>
+    public EngineCore(
+        EngineOptions options,
+        KvLayout layout,
+        string modelFingerprint,
+        int blockCount,
+        IModelRunner runner,
+        IKvConnector? connector)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(layout);
+        ArgumentNullException.ThrowIfNull(runner);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.PrefillChunkTokens, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.RunningSequencesMax, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.WaitingSequencesMax, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.SettlingSequencesMax, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.SavesPendingBlocksMax, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.SaveBatchBlocksMax, 1);
+        if (!KvLayout.IsBlockSize(layout.BlockTokens))
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(layout), layout.BlockTokens, "tokens in a block are a power of two from 16 to 512");
+        }
+
+        _options = options;
+        _layout = layout;
+        _modelFingerprint = modelFingerprint;
+        _runner = runner;
+        _connector = connector;
+        _pool = new BlockPool(blockCount);
+        _saves = connector is null ? null : new SaveQueue(connector, _pool, options);
+    }
+
+    /// <summary>What happened since <see cref="ClearEvents"/>, in order; valid until the next call.</summary>
+    public ReadOnlySpan<EngineEvent> Events => CollectionsMarshal.AsSpan(_events);
+
+    /// <summary>Most tokens of prompt and output together that fit the pool.</summary>
+    public int SequenceTokensMax =>
+        (int)Math.Min(int.MaxValue, (long)_pool.BlockCount * _layout.BlockTokens);
+
+    /// <summary>Forgets the events that were read.</summary>
+    public void ClearEvents() => _events.Clear();
+
+    /// <summary>Takes a request into the waiting queue, or says why not.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="now">The time.</param>
+    /// <exception cref="ArgumentException">The prompt is empty, or no token may be generated.</exception>
+    public AdmissionResult Submit(GenerationRequest request, TimeSpan now)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        if (request.PromptTokens.Count == 0)
+        {
+            throw new ArgumentException("the prompt has no tokens", nameof(request));
+        }
+
+        if (request.MaxNewTokens < 1)
+        {
+            throw new ArgumentException($"{request.MaxNewTokens} new tokens are not at least 1", nameof(request));
+        }
+
+        var tokens = (long)request.PromptTokens.Count + request.MaxNewTokens;
+        if (tokens > SequenceTokensMax)
+        {
+            _counters.RequestsRefusedTooLong++;
+            var asked = (int)Math.Min(int.MaxValue, tokens);
+            return new AdmissionResult(AdmissionReason.TooLong, 0, asked, SequenceTokensMax);
+        }
+
+        var waiting = _waiting.Count - _preemptedWaiting;
+        if (waiting >= _options.WaitingSequencesMax)
+        {
+            _counters.RequestsRefusedQueueFull++;
+            return new AdmissionResult(AdmissionReason.QueueFull, 0, waiting, _options.WaitingSequencesMax);
+        }
+
+        var sequence = new Sequence(++_lastId, request, RootOf(request.CacheSalt), _layout.BlockTokens, now);
+        _live.Add(sequence.Id, sequence);
+        _waiting.Add(sequence);
+        _counters.RequestsAccepted++;
+        return new AdmissionResult(AdmissionReason.Accepted, sequence.Id, 0, 0);
+    }
+
+    /// <summary>
+    /// Ends a sequence; its blocks are released at once, or, where they are being loaded, when the load is done.
+    /// A sequence that has ended already is left alone.
+    /// </summary>
+    /// <param name="sequenceId">What <see cref="Submit"/> returned.</param>
+    public void Cancel(long sequenceId)
+    {
+        if (_live.TryGetValue(sequenceId, out var sequence))
+        {
+            Finish(sequence, FinishReason.Cancelled, null);
+        }
+    }
+
+    /// <summary>
+    /// Takes finished transfers, admits, plans and computes one step, and hands over blocks to be saved.
+    /// </summary>
+    /// <param name="now">The time.</param>
+    public StepOutcome Step(TimeSpan now)
+    {
+        TakeTransfersDone();
+        Admit(now);
+        Plan();
+        var computed = _plan.Count > 0;
+        if (computed)
+        {
+            Compute();
+            _plan.Clear();
+        }
+
+        _saves?.Flush();
+        if (computed)
+        {
+            return StepOutcome.Worked;
+        }
+
+        var idle = _live.Count == 0 && _loads.Count == 0 && _saves is null or { WaitingCount: 0, SavingCount: 0 };
+        return idle ? StepOutcome.Idle : StepOutcome.WaitsForTransfers;
+    }
+
+    /// <summary>Load and counters now.</summary>
+    public EngineStatus Status()
+    {
+        var counters = _counters;
+        counters.BlocksEvicted = _pool.EvictedCount;
+        counters.BlocksSaved = _saves?.Saved ?? 0;
+        counters.BlocksSaveFailed = _saves?.Failed ?? 0;
+        counters.BlocksSaveDropped = _saves?.Dropped ?? 0;
+        return new EngineStatus
+        {
+            Waiting = _waiting.Count,
+            Loading = _loads.Count,
+            Running = _running.Count,
+            Settling = _settling.Count,
+            SavesPendingBlocks = _saves?.WaitingCount ?? 0,
+            SavingBlocks = _saves?.SavingCount ?? 0,
+            BlocksTotal = _pool.BlockCount,
+            BlocksFree = _pool.FreeCount,
+            BlocksCached = _pool.CachedCount,
+            BlocksHeld = _pool.HeldCount,
+            Counters = counters,
+        };
+    }
+
+    /// <summary>Verifies the pool and that every hold has its owner, in time linear in the pool.</summary>
+    /// <exception cref="InvalidOperationException">Something is lost, leaked or out of order.</exception>
+    public void CheckIntegrity()
+    {
+        _pool.Check();
+        var holds = new int[_pool.BlockCount];
+        _saves?.AddHolds(holds);
+        foreach (var sequence in _running.Concat(_settling).Concat(_loads.Values.Select(static load => load.Sequence)))
+        {
+            AddHolds(sequence, holds);
+        }
+
+        for (var id = 0; id < holds.Length; id++)
+        {
+            if (_pool.HoldsOf(id) != holds[id])
+            {
+                throw new InvalidOperationException(
+                    $"block {id} is held {_pool.HoldsOf(id)} times but has {holds[id]} owners");
+            }
+        }
+
+        for (var i = 1; i < _running.Count; i++)
+        {
+            if (_running[i - 1].Id >= _running[i].Id)
+            {
+                throw new InvalidOperationException($"sequence {_running[i].Id} runs out of order");
+            }
+        }
+
+        var loading = _loads.Values.Count(static load => !load.Sequence.Cancelled);
+        if (_live.Count != _waiting.Count + _running.Count + loading)
+        {
+            throw new InvalidOperationException(
+                $"{_live.Count} live sequences, but {_waiting.Count} wait, {_running.Count} run and {loading} load");
+        }
+    }
+
+    private static void AddHolds(Sequence sequence, int[] holds)
+    {
+        for (var i = 0; i < sequence.Blocks.Count; i++)
+        {
+            holds[sequence.Blocks[i]]++;
+            if (i < sequence.Nodes.Count && sequence.Nodes[i] != sequence.Blocks[i])
+            {
+                holds[sequence.Nodes[i]]++;
+            }
+        }
+    }
+
+    private BlockKey RootOf(string salt) => BlockKeyChain.Root(_modelFingerprint, _layout, salt);
+
+    private int BlocksFor(int tokens) => (tokens + _layout.BlockTokens - 1) / _layout.BlockTokens;
+
+    private static void InsertByArrival(List<Sequence> sequences, Sequence sequence)
+    {
+        var index = sequences.Count;
+        while (index > 0 && sequences[index - 1].Id > sequence.Id)
+        {
+            index--;
+        }
+
+        sequences.Insert(index, sequence);
+    }
+
+    private sealed record Load(Sequence Sequence, int BlocksAsked);
+}

@@ -1,0 +1,182 @@
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.KvCache;
+
+namespace Kimi.Mooncake.Engine;
+
+/// <summary>
+/// Published blocks on their way to the store. A waiting block is not held: where memory is short, it is better
+/// evicted unsaved than kept from a request. A block being saved is held until the connector is done with it.
+/// </summary>
+internal sealed class SaveQueue
+{
+    private readonly IKvConnector _connector;
+    private readonly BlockPool _pool;
+    private readonly Dictionary<long, int[]> _begun = [];
+    private readonly SaveState[] _states;
+    private readonly Pending[] _ring;
+    private readonly BlockKey[] _keys;
+    private readonly BlockKey[] _parentKeys;
+    private readonly int[] _blockIds;
+    private int _first;
+
+    public SaveQueue(IKvConnector connector, BlockPool pool, EngineOptions options)
+    {
+        _connector = connector;
+        _pool = pool;
+        _states = new SaveState[pool.BlockCount];
+        _ring = new Pending[options.SavesPendingBlocksMax];
+        _keys = new BlockKey[options.SaveBatchBlocksMax];
+        _parentKeys = new BlockKey[options.SaveBatchBlocksMax];
+        _blockIds = new int[options.SaveBatchBlocksMax];
+    }
+
+    private enum SaveState : byte
+    {
+        Unsaved,
+        Waiting,
+        Saving,
+        Saved,
+    }
+
+    public int WaitingCount { get; private set; }
+
+    public int SavingCount { get; private set; }
+
+    public long Saved { get; private set; }
+
+    public long Failed { get; private set; }
+
+    public long Dropped { get; private set; }
+
+    /// <summary>A block was published: whatever was known of the block id belongs to what it held before.</summary>
+    public void Published(int blockId, bool fromStore) =>
+        _states[blockId] = fromStore ? SaveState.Saved : SaveState.Unsaved;
+
+    /// <summary>Puts a published block into the queue unless it is saved or on its way.</summary>
+    public void Offer(in BlockKey key, in BlockKey parentKey, int blockId)
+    {
+        if (_states[blockId] != SaveState.Unsaved)
+        {
+            return;
+        }
+
+        if (WaitingCount == _ring.Length)
+        {
+            Dropped++;
+            return;
+        }
+
+        _ring[(_first + WaitingCount++) % _ring.Length] = new Pending(key, parentKey, blockId);
+        _states[blockId] = SaveState.Waiting;
+    }
+
+    /// <summary>Hands waiting blocks over until none is left or the connector takes no more.</summary>
+    public void Flush()
+    {
+        while (true)
+        {
+            DropStaleHead();
+            var count = CollectBatch();
+            if (count == 0)
+            {
+                return;
+            }
+
+            var ticket = _connector.BeginSave(
+                _keys.AsSpan(0, count), _parentKeys.AsSpan(0, count), _blockIds.AsSpan(0, count));
+            if (ticket < 0)
+            {
+                return;
+            }
+
+            var blockIds = _blockIds.AsSpan(0, count).ToArray();
+            _begun.Add(ticket, blockIds);
+            foreach (var blockId in blockIds)
+            {
+                _pool.Hold(blockId);
+                _states[blockId] = SaveState.Saving;
+            }
+
+            SavingCount += count;
+            Skip(count);
+        }
+    }
+
+    /// <summary>Ends a save.</summary>
+    /// <returns>False when the ticket is not one of a save.</returns>
+    public bool TryComplete(KvTransferDone done)
+    {
+        if (!_begun.Remove(done.Ticket, out var blockIds))
+        {
+            return false;
+        }
+
+        SavingCount -= blockIds.Length;
+        for (var i = blockIds.Length - 1; i >= 0; i--)
+        {
+            // A block that was not saved is offered again by the next sequence that finds it in the prefix tree.
+            _states[blockIds[i]] = i < done.BlocksDone ? SaveState.Saved : SaveState.Unsaved;
+            _pool.Release(blockIds[i]);
+        }
+
+        Saved += Math.Min(done.BlocksDone, blockIds.Length);
+        Failed += Math.Max(blockIds.Length - done.BlocksDone, 0);
+        return true;
+    }
+
+    /// <summary>Adds one for each hold of a save to the counts by block.</summary>
+    public void AddHolds(Span<int> holds)
+    {
+        foreach (var blockId in _begun.Values.SelectMany(static ids => ids))
+        {
+            holds[blockId]++;
+        }
+    }
+
+    private void DropStaleHead()
+    {
+        while (WaitingCount > 0 && IsStale(At(0)))
+        {
+            if (_pool.Tree.Find(At(0).Key) != At(0).BlockId)
+            {
+                Dropped++;
+            }
+
+            Skip(1);
+        }
+    }
+
+    /// <summary>The longest run at the head of the queue in which each block follows the one before.</summary>
+    private int CollectBatch()
+    {
+        var count = 0;
+        while (count < WaitingCount && count < _keys.Length)
+        {
+            ref readonly var pending = ref At(count);
+            if (IsStale(pending) || (count > 0 && pending.ParentKey != _keys[count - 1]))
+            {
+                break;
+            }
+
+            _keys[count] = pending.Key;
+            _parentKeys[count] = pending.ParentKey;
+            _blockIds[count] = pending.BlockId;
+            count++;
+        }
+
+        return count;
+    }
+
+    private ref readonly Pending At(int index) => ref _ring[(_first + index) % _ring.Length];
+
+    private bool IsStale(in Pending pending) =>
+        _states[pending.BlockId] != SaveState.Waiting || _pool.Tree.Find(pending.Key) != pending.BlockId;
+
+    private void Skip(int count)
+    {
+        _first = (_first + count) % _ring.Length;
+        WaitingCount -= count;
+    }
+
+    private readonly record struct Pending(BlockKey Key, BlockKey ParentKey, int BlockId);
+}
