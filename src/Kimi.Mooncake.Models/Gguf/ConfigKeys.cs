@@ -1,6 +1,6 @@
 namespace Kimi.Mooncake.Models.Gguf;
 
-/// <summary>Range-checked access to the keys of one architecture; names are given without the architecture's prefix.</summary>
+/// <summary>Range-checked access to the keys of one architecture; names come without the prefix.</summary>
 internal sealed class ConfigKeys(GgufFile file, string architecture)
 {
     public GgufFile File { get; } = file;

@@ -240,7 +240,8 @@ public sealed class GgufFile : IDisposable
         RequireType(entry, entry.Type == GgufValueType.Array && accepts(entry.ElementType), expected);
         return entry.Count <= Array.MaxLength
             ? entry
-            : throw ModelFileException.AtKey(Path, key, $"has {entry.Count} elements; expected at most {Array.MaxLength}");
+            : throw ModelFileException.AtKey(
+                Path, key, $"has {entry.Count} elements; expected at most {Array.MaxLength}");
     }
 
     private void RequireType(GgufMetadata entry, bool accepted, string expected)

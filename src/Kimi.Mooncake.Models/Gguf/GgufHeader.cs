@@ -129,7 +129,9 @@ internal sealed class GgufHeader
         if (number > (uint)GgufValueType.Float64)
         {
             throw ModelFileException.AtKey(
-                _path, key, $"unknown metadata type {number} at byte {place}; expected 0 to {(int)GgufValueType.Float64}");
+                _path,
+                key,
+                $"unknown metadata type {number} at byte {place}; expected 0 to {(int)GgufValueType.Float64}");
         }
 
         return (GgufValueType)number;

@@ -127,7 +127,8 @@ public static class GgufKimiConfig
         {
             keys.RequireEqual(LatentKey, latent + rope, "attention.kv_lora_rank + rope.dimension_count");
             keys.RequireEqual(LatentValue, latent, "attention.kv_lora_rank");
-            return (keys.Range(Query, rope + 1, DimensionMax), keys.Range("attention.value_length_mla", 1, DimensionMax));
+            var value = keys.Range("attention.value_length_mla", 1, DimensionMax);
+            return (keys.Range(Query, rope + 1, DimensionMax), value);
         }
 
         if (kvHeads != heads)
@@ -158,7 +159,7 @@ public static class GgufKimiConfig
         var size = keys.Range(Size, 1, VocabularyMax);
         return tokens is null || tokens == size
             ? size
-            : throw keys.Error(Size, $"is {size}, but {GgufVocabulary.TokensKey} has {tokens} tokens; expected equality");
+            : throw keys.Error(Size, $"is {size}; expected the {tokens} tokens of {GgufVocabulary.TokensKey}");
     }
 
     private static YarnScaling? ReadYarn(ConfigKeys keys, ICollection<string>? notes)
@@ -175,7 +176,8 @@ public static class GgufKimiConfig
             return type == "none" && factor == 1
                 ? null
                 : throw keys.Error(
-                    Type, $"is '{ModelFileException.Shorten(type)}' with factor {factor}; expected 'yarn', or none with 1");
+                    Type,
+                    $"is '{ModelFileException.Shorten(type)}' with factor {factor}; expected 'yarn', or none with 1");
         }
 
         if (factor <= 1)
@@ -217,7 +219,8 @@ public static class GgufKimiConfig
         if (config.ExpertCount % config.ExpertGroupCount != 0)
         {
             throw keys.Error(
-                "expert_group_count", $"is {config.ExpertGroupCount}; expected a divisor of {config.ExpertCount} experts");
+                "expert_group_count",
+                $"is {config.ExpertGroupCount}; expected a divisor of the {config.ExpertCount} experts");
         }
 
         if (config.ExpertGroupsPerToken > config.ExpertGroupCount)

@@ -3,8 +3,12 @@ namespace Kimi.Mooncake.Models.Gguf;
 /// <summary>The vocabulary that a GGUF file carries, as stored.</summary>
 /// <param name="Model">Kind of tokenizer, such as <c>gpt2</c> for byte-level BPE.</param>
 /// <param name="Pre">Name of the pre-tokenizer; empty where the file has none.</param>
-/// <param name="Tokens">Text of each token id; bytes of <c>gpt2</c> vocabularies appear as their stand-in characters.</param>
-/// <param name="TokenTypes">Type of each token id: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.</param>
+/// <param name="Tokens">
+/// Text of each token id; bytes of <c>gpt2</c> vocabularies appear as their stand-in characters.
+/// </param>
+/// <param name="TokenTypes">
+/// Type of each token id: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
+/// </param>
 /// <param name="Merges">Merges of byte-level BPE, most important first, two texts with a space between.</param>
 /// <param name="Bos">Id of the beginning of a text.</param>
 /// <param name="Eos">Id of the end of a text or turn.</param>
@@ -41,7 +45,9 @@ public sealed record GgufVocabulary(
         if (tokens.Length == 0 || types.Length != tokens.Length)
         {
             throw ModelFileException.AtKey(
-                file.Path, TypesKey, $"has {types.Length} entries; expected one for each of {tokens.Length} tokens, at least 1");
+                file.Path,
+                TypesKey,
+                $"has {types.Length} entries; expected one for each of {tokens.Length} tokens, at least 1");
         }
 
         return new GgufVocabulary(

@@ -4,8 +4,8 @@ using System.Text;
 namespace Kimi.Mooncake.Models.Gguf;
 
 /// <summary>
-/// A model file cannot be used. The message is one line that names the file, the place in it (byte offset, key or tensor)
-/// and what was expected there.
+/// A model file cannot be used. The message is one line that names the file, the place in it (byte offset, key or
+/// tensor) and what was expected there.
 /// </summary>
 public sealed class ModelFileException : IOException
 {

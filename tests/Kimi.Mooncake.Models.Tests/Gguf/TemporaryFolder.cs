@@ -1,0 +1,13 @@
+namespace Kimi.Mooncake.Models.Tests.Gguf;
+
+/// <summary>A folder that is gone after the test.</summary>
+internal sealed class TemporaryFolder : IDisposable
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("mooncake-models-");
+
+    public string File(string name) => Path.Combine(_folder.FullName, name);
+
+    public string[] Names() => [.. _folder.GetFiles().Select(file => file.Name)];
+
+    public void Dispose() => _folder.Delete(recursive: true);
+}
