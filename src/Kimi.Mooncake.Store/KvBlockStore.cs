@@ -1,0 +1,399 @@
+using Kimi.Mooncake.Core;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Kimi.Mooncake.Store;
+
+/// <summary>
+/// KV blocks kept in memory and on disk under their keys, found again after a restart. A block never changes. Whatever
+/// happens to the files, a get gives the bytes that were put, or a miss. All members may be called from any thread.
+/// </summary>
+public sealed class KvBlockStore : IAsyncDisposable
+{
+    // A block that is moved while it is read is looked up again, this often.
+    private const int ReadAttemptsMax = 3;
+
+    private readonly StoreGeometry _geometry;
+    private readonly DirectoryLock _lock;
+    private readonly SegmentDevice _device;
+    private readonly StoreLog _log;
+    private readonly BlockCatalog _catalog;
+    private readonly StoreWriter _writer;
+    private readonly StoreCounters _counters = new();
+    private readonly HashSet<BlockKey> _storing = [];
+    private readonly AutoResetEvent _progress = new(false);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly ILogger _logger;
+    private readonly Task _flushing;
+    private int _active;
+    private int _disposed;
+
+    private KvBlockStore(
+        KvBlockStoreOptions options, StoreGeometry geometry, DirectoryLock directoryLock, ILogger logger,
+        TimeProvider time)
+    {
+        var started = time.GetTimestamp();
+        _geometry = geometry;
+        _lock = directoryLock;
+        _logger = logger;
+        _device = new SegmentDevice(options.Directory, () => _progress.Set());
+        _catalog = new BlockCatalog(geometry);
+        var found = StoreRecovery.Load(options.Directory, geometry, _device, _catalog, logger);
+        _log = new StoreLog(geometry, _device, found.BeginAddress, found.StartAddress);
+        _counters.Recovered = _catalog.Count;
+        _counters.Damaged = found.Damaged;
+        _writer = new StoreWriter(
+            options, geometry, _device, _log, _catalog, _counters, _progress, time, logger);
+        StoreMessages.Opened(
+            logger, options.Directory, _catalog.Count, found.Damaged, time.GetElapsedTime(started).TotalMilliseconds);
+        _flushing = Task.Run(() => _writer.RunAsync(options.Directory, _stop.Token));
+    }
+
+    /// <summary>Bytes of every block of this store.</summary>
+    public int BlockBytes => _geometry.PayloadBytes;
+
+    internal SegmentDevice Device => _device;
+
+    /// <summary>Opens a store and finds what earlier runs left; damaged parts are dropped and counted.</summary>
+    /// <param name="options">Folder and limits.</param>
+    /// <param name="layout">Layout of the blocks.</param>
+    /// <param name="fingerprint">Names the model's weights. Blocks of another model or layout are dropped.</param>
+    /// <param name="logger">Takes one line at start and one for each kind of trouble.</param>
+    /// <param name="time">Clock for waiting times.</param>
+    /// <exception cref="StoreException">A limit is too small, or the folder cannot be used or is in use.</exception>
+    public static KvBlockStore Open(
+        KvBlockStoreOptions options, KvLayout layout, string fingerprint, ILogger? logger = null,
+        TimeProvider? time = null)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(layout);
+        ArgumentException.ThrowIfNullOrEmpty(fingerprint);
+        if (string.IsNullOrEmpty(options.Directory))
+        {
+            throw new StoreException("Directory of the store is empty; expected a folder");
+        }
+
+        var geometry = new StoreGeometry(options, layout, fingerprint);
+        var directoryLock = DirectoryLock.Take(options.Directory);
+        try
+        {
+            return new KvBlockStore(
+                options, geometry, directoryLock, logger ?? NullLogger.Instance, time ?? TimeProvider.System);
+        }
+        catch
+        {
+            directoryLock.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Whether a block is stored. It may still turn out damaged, or be dropped, before it is read.</summary>
+    public bool Contains(BlockKey key)
+    {
+        lock (_catalog.Gate)
+        {
+            return _catalog.Find(key) is not null;
+        }
+    }
+
+    /// <summary>How many of the first keys are stored, without a gap. In memory, without side effect.</summary>
+    public int CountStored(ReadOnlySpan<BlockKey> keys)
+    {
+        lock (_catalog.Gate)
+        {
+            var count = 0;
+            while (count < keys.Length && _catalog.Find(keys[count]) is not null)
+            {
+                count++;
+            }
+
+            return count;
+        }
+    }
+
+    /// <summary>Stores a block; it can be read at once and survives the process after the next flush.</summary>
+    /// <param name="key">Its key.</param>
+    /// <param name="parent">Key of the block before it; kept with the block.</param>
+    /// <param name="block">Exactly <see cref="BlockBytes"/> bytes.</param>
+    /// <returns>
+    /// What became of it. May wait up to <see cref="KvBlockStoreOptions.PutWaitMsMax"/> for the disk.
+    /// </returns>
+    public PutResult Put(BlockKey key, BlockKey parent, ReadOnlySpan<byte> block)
+    {
+        CheckLength(block.Length, nameof(block));
+        Enter();
+        try
+        {
+            if (_writer.IsRefusing)
+            {
+                Interlocked.Increment(ref _counters.Refused);
+                return PutResult.Refused;
+            }
+
+            lock (_catalog.Gate)
+            {
+                if (_catalog.Find(key) is not null || !_storing.Add(key))
+                {
+                    Interlocked.Increment(ref _counters.Duplicates);
+                    return PutResult.Duplicate;
+                }
+            }
+
+            return Store(key, parent, block);
+        }
+        finally
+        {
+            Exit();
+        }
+    }
+
+    /// <summary>Reads a block from memory or disk.</summary>
+    /// <param name="key">Its key.</param>
+    /// <param name="destination">
+    /// Exactly <see cref="BlockBytes"/> bytes; holds the block when the result is true, anything when it is false.
+    /// </param>
+    /// <returns>False when the block is not stored, or was and is damaged: then it is removed and counted.</returns>
+    public bool TryGet(BlockKey key, Span<byte> destination)
+    {
+        CheckLength(destination.Length, nameof(destination));
+        Enter();
+        try
+        {
+            for (var attempt = 0; attempt < ReadAttemptsMax; attempt++)
+            {
+                if (!TryRead(key, destination, out var found))
+                {
+                    continue;
+                }
+
+                if (!found)
+                {
+                    Interlocked.Increment(ref _counters.Misses);
+                }
+
+                return found;
+            }
+
+            Interlocked.Increment(ref _counters.Misses);
+            return false;
+        }
+        finally
+        {
+            Exit();
+        }
+    }
+
+    /// <summary>Writes everything put before the call to disk.</summary>
+    /// <returns>Whether the disk took all of it; what it refused is dropped, or tried again later.</returns>
+    public ValueTask<bool> FlushAsync(CancellationToken cancellationToken = default)
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
+        return _writer.FlushAsync(cancellationToken);
+    }
+
+    /// <summary>A snapshot of the counters.</summary>
+    public StoreStatistics Statistics()
+    {
+        int blocks;
+        int inMemory;
+        lock (_catalog.Gate)
+        {
+            blocks = _catalog.Count;
+            inMemory = _catalog.OwnedSlots;
+        }
+
+        return new StoreStatistics
+        {
+            Blocks = blocks,
+            BlocksInMemory = inMemory,
+            MemoryBytes = ((long)_geometry.SlotCount * _geometry.PayloadBytes) + _geometry.LogBufferBytes,
+            DiskBytes = _log.DiskBytes + ((long)blocks * SegmentIndex.EntryBytes),
+            Recovered = _counters.Recovered,
+            Puts = Interlocked.Read(ref _counters.Puts),
+            Duplicates = Interlocked.Read(ref _counters.Duplicates),
+            Refused = Interlocked.Read(ref _counters.Refused),
+            MemoryHits = Interlocked.Read(ref _counters.MemoryHits),
+            DiskHits = Interlocked.Read(ref _counters.DiskHits),
+            Misses = Interlocked.Read(ref _counters.Misses),
+            Damaged = Interlocked.Read(ref _counters.Damaged),
+            Evicted = Interlocked.Read(ref _counters.Evicted),
+            Rewritten = Interlocked.Read(ref _counters.Rewritten),
+            WriteFailures = Interlocked.Read(ref _counters.WriteFailures),
+            Flushes = Interlocked.Read(ref _counters.Flushes),
+            FlushFailures = Interlocked.Read(ref _counters.FlushFailures),
+        };
+    }
+
+    /// <summary>Flushes, waits for calls in progress, closes the files and frees the memory.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        {
+            return;
+        }
+
+        while (Volatile.Read(ref _active) > 0)
+        {
+            await Task.Delay(1).ConfigureAwait(false);
+        }
+
+        await _stop.CancelAsync().ConfigureAwait(false);
+        await _flushing.ConfigureAwait(false);
+        try
+        {
+            await _writer.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        finally
+        {
+            _writer.Dispose();
+            _log.Dispose();
+            _catalog.Dispose();
+            _progress.Dispose();
+            _lock.Dispose();
+            _stop.Dispose();
+        }
+    }
+
+    /// <summary>Breaks with a message when the memory tier's slots do not add up; for tests.</summary>
+    internal void Check()
+    {
+        lock (_catalog.Gate)
+        {
+            _catalog.Check();
+        }
+    }
+
+    private PutResult Store(in BlockKey key, in BlockKey parent, ReadOnlySpan<byte> block)
+    {
+        var stored = false;
+        try
+        {
+            stored = _writer.TryStore(key, parent, block);
+        }
+        finally
+        {
+            lock (_catalog.Gate)
+            {
+                _storing.Remove(key);
+            }
+
+            Interlocked.Increment(ref stored ? ref _counters.Puts : ref _counters.Refused);
+        }
+
+        return stored ? PutResult.Stored : PutResult.Refused;
+    }
+
+    /// <summary>One try to read; false when the block moved meanwhile and is to be looked up again.</summary>
+    private unsafe bool TryRead(in BlockKey key, Span<byte> destination, out bool found)
+    {
+        StoredBlock? block;
+        int slot;
+        long address;
+        lock (_catalog.Gate)
+        {
+            block = _catalog.Find(key);
+            found = block is not null;
+            if (block is null)
+            {
+                return true;
+            }
+
+            block.Hot = true;
+            address = block.Address;
+            slot = block.Slot;
+            if (slot != StoredBlock.NoSlot)
+            {
+                _catalog.Pin(slot);
+            }
+        }
+
+        if (slot != StoredBlock.NoSlot)
+        {
+            new ReadOnlySpan<byte>(_catalog.SlotPointer(slot), destination.Length).CopyTo(destination);
+            Unpin(slot);
+            Interlocked.Increment(ref _counters.MemoryHits);
+            return true;
+        }
+
+        Span<byte> header = stackalloc byte[BlockRecord.HeaderBytes];
+        found = _log.TryRead(address, key, destination, header);
+        if (found)
+        {
+            Interlocked.Increment(ref _counters.DiskHits);
+            KeepInMemory(block, address, destination);
+            return true;
+        }
+
+        return RemoveDamaged(block, address);
+    }
+
+    private bool RemoveDamaged(StoredBlock block, long address)
+    {
+        lock (_catalog.Gate)
+        {
+            if (!_catalog.IsCurrent(block, address))
+            {
+                return false;
+            }
+
+            _catalog.Remove(block.Key);
+        }
+
+        Interlocked.Increment(ref _counters.Damaged);
+        StoreMessages.BlockDamaged(_logger, new BlockKeyText(block.Key));
+        return true;
+    }
+
+    private unsafe void KeepInMemory(StoredBlock block, long address, ReadOnlySpan<byte> payload)
+    {
+        int slot;
+        lock (_catalog.Gate)
+        {
+            slot = block.Slot == StoredBlock.NoSlot ? _catalog.TakeSlot() : StoredBlock.NoSlot;
+        }
+
+        if (slot == StoredBlock.NoSlot)
+        {
+            return;
+        }
+
+        payload.CopyTo(new Span<byte>(_catalog.SlotPointer(slot), payload.Length));
+        lock (_catalog.Gate)
+        {
+            if (block.Slot == StoredBlock.NoSlot && _catalog.IsCurrent(block, address))
+            {
+                _catalog.Own(slot, block);
+            }
+
+            _catalog.Unpin(slot);
+        }
+    }
+
+    private void Unpin(int slot)
+    {
+        lock (_catalog.Gate)
+        {
+            _catalog.Unpin(slot);
+        }
+    }
+
+    private void CheckLength(int length, string parameter)
+    {
+        if (length != BlockBytes)
+        {
+            throw new ArgumentException($"a block of this store has {BlockBytes} bytes, not {length}", parameter);
+        }
+    }
+
+    private void Enter()
+    {
+        Interlocked.Increment(ref _active);
+        if (Volatile.Read(ref _disposed) != 0)
+        {
+            Exit();
+            throw new ObjectDisposedException(nameof(KvBlockStore));
+        }
+    }
+
+    private void Exit() => Interlocked.Decrement(ref _active);
+}

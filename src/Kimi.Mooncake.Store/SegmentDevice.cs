@@ -1,0 +1,192 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using FASTER.core;
+using Microsoft.Win32.SafeHandles;
+
+namespace Kimi.Mooncake.Store;
+
+/// <summary>Bytes of the log that could not be written.</summary>
+internal readonly record struct FailedRange(long Address, long Bytes);
+
+/// <summary>
+/// The files under FASTER's log: <c>blocks.N</c> for segment N, each with an index file. Two things differ from FASTER's
+/// own device: a write that fails is noted here and reported as done, so that one refused write does not end the log, and
+/// blocks are read by position and fixed length, so that no byte from disk is taken for a length.
+/// </summary>
+internal sealed unsafe class SegmentDevice : StorageDeviceBase
+{
+    private const uint SectorBytes = 512;
+    private const string BaseName = "blocks";
+    private const string IndexSuffix = ".index";
+
+    private readonly ConcurrentDictionary<int, SafeFileHandle> _files = new();
+    private readonly ConcurrentQueue<FailedRange> _failures = new();
+    private readonly Action _written;
+    private volatile bool _disposed;
+
+    /// <param name="directory">Folder of the store.</param>
+    /// <param name="written">Called after each write, on a pool thread.</param>
+    public SegmentDevice(string directory, Action written)
+        : base(Path.Combine(directory, BaseName), SectorBytes, Devices.CAPACITY_UNSPECIFIED) => _written = written;
+
+    /// <summary>Test seam: makes a write fail as the disk would.</summary>
+    public Action<int>? BeforeWrite { get; set; }
+
+    public string DataPath(int segment) => $"{FileName}.{segment}";
+
+    public string IndexPath(int segment) => DataPath(segment) + IndexSuffix;
+
+    /// <summary>Numbers of the segments of which any file exists, ascending.</summary>
+    public static int[] ListSegments(string directory)
+    {
+        var found = new SortedSet<int>();
+        foreach (var path in Directory.EnumerateFileSystemEntries(directory, BaseName + ".*"))
+        {
+            var text = Path.GetFileName(path.AsSpan())[(BaseName.Length + 1)..];
+            text = text.EndsWith(IndexSuffix) ? text[..^IndexSuffix.Length] : text;
+            if (int.TryParse(text, NumberStyles.None, null, out var segment))
+            {
+                found.Add(segment);
+            }
+        }
+
+        return [.. found];
+    }
+
+    /// <summary>Tells the device which segment is the oldest.</summary>
+    public void StartAt(int segment) => startSegment = segment;
+
+    /// <summary>Takes one range that could not be written.</summary>
+    public bool TryTakeFailure(out FailedRange range) => _failures.TryDequeue(out range);
+
+    /// <summary>Fills the destination from the log; false when the segment is gone or ends early.</summary>
+    /// <exception cref="IOException">The disk fails.</exception>
+    public bool TryRead(long address, Span<byte> destination)
+    {
+        var file = Open((int)(address / SegmentSize), create: false);
+        var offset = address % SegmentSize;
+        while (file is not null && !destination.IsEmpty)
+        {
+            var count = RandomAccess.Read(file, destination, offset);
+            if (count == 0)
+            {
+                return false;
+            }
+
+            destination = destination[count..];
+            offset += count;
+        }
+
+        return file is not null;
+    }
+
+    /// <summary>Asks the system to write a segment down.</summary>
+    public void FlushToDisk(int segment)
+    {
+        if (Open(segment, create: false) is { } file)
+        {
+            RandomAccess.FlushToDisk(file);
+        }
+    }
+
+    /// <inheritdoc />
+    public override void WriteAsync(
+        IntPtr sourceAddress, int segmentId, ulong destinationAddress, uint numBytesToWrite,
+        DeviceIOCompletionCallback callback, object context) =>
+        ThreadPool.UnsafeQueueUserWorkItem(
+            _ => Write(sourceAddress, segmentId, (long)destinationAddress, (int)numBytesToWrite, callback, context),
+            null);
+
+    /// <inheritdoc />
+    public override void ReadAsync(
+        int segmentId, ulong sourceAddress, IntPtr destinationAddress, uint readLength,
+        DeviceIOCompletionCallback callback, object context) =>
+        // FASTER has no reason to read: the log starts at a fresh page, and blocks are read through TryRead.
+        ThreadPool.UnsafeQueueUserWorkItem(_ => callback(uint.MaxValue, 0, context), null);
+
+    /// <inheritdoc />
+    public override void RemoveSegmentAsync(int segment, AsyncCallback callback, IAsyncResult result)
+    {
+        DeleteFiles(segment);
+        callback(result);
+    }
+
+    /// <summary>Closes and deletes the files of a segment; one that cannot be deleted stays and is reported.</summary>
+    public bool DeleteFiles(int segment)
+    {
+        if (_files.TryRemove(segment, out var file))
+        {
+            file.Dispose();
+        }
+
+        try
+        {
+            File.Delete(IndexPath(segment));
+            File.Delete(DataPath(segment));
+            return true;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    /// <inheritdoc />
+    public override void Dispose()
+    {
+        _disposed = true;
+        foreach (var segment in _files.Keys)
+        {
+            if (_files.TryRemove(segment, out var file))
+            {
+                file.Dispose();
+            }
+        }
+    }
+
+    private void Write(
+        IntPtr source, int segment, long offset, int length, DeviceIOCompletionCallback callback, object context)
+    {
+        try
+        {
+            BeforeWrite?.Invoke(segment);
+            var file = Open(segment, create: true) ?? throw new IOException("the store is closed");
+            RandomAccess.Write(file, new ReadOnlySpan<byte>((void*)source, length), offset);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException
+            or ObjectDisposedException)
+        {
+            _failures.Enqueue(new FailedRange((segment * SegmentSize) + offset, length));
+        }
+
+        callback(0, (uint)length, context);
+        _written();
+    }
+
+    private SafeFileHandle? Open(int segment, bool create)
+    {
+        if (_files.TryGetValue(segment, out var file))
+        {
+            return file;
+        }
+
+        lock (_failures)
+        {
+            if (_files.TryGetValue(segment, out file))
+            {
+                return file;
+            }
+
+            if (_disposed || (!create && !File.Exists(DataPath(segment))))
+            {
+                return null;
+            }
+
+            file = File.OpenHandle(
+                DataPath(segment), create ? FileMode.OpenOrCreate : FileMode.Open, FileAccess.ReadWrite,
+                FileShare.ReadWrite | FileShare.Delete);
+            _files[segment] = file;
+            return file;
+        }
+    }
+}
