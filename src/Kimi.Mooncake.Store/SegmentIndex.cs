@@ -15,6 +15,9 @@ internal static class SegmentIndex
 {
     public const int EntryBytes = 48;
 
+    // Entries are written twice where an append failed half-way; a longer file is not this store's work.
+    private const int RetriesMax = 2;
+
     private const int OffsetAt = BlockKey.SizeBytes;
     private const int ChecksumAt = 44;
 
@@ -49,10 +52,9 @@ internal static class SegmentIndex
     public static List<IndexedBlock> Read(
         string path, StoreGeometry geometry, int segment, long dataBytes, out int damaged)
     {
-        // No index that this store writes is longer, whatever the file's size says.
-        var entriesMax = geometry.SegmentBytes / geometry.EntryBytes;
         using var file = File.OpenHandle(path);
-        var length = (int)Math.Min(RandomAccess.GetLength(file), entriesMax * EntryBytes);
+        var size = RandomAccess.GetLength(file);
+        var length = (int)Math.Min(size, RetriesMax * geometry.SegmentBytes / geometry.EntryBytes * EntryBytes);
         var bytes = new byte[length];
         var read = 0;
         while (read < length)
@@ -66,7 +68,7 @@ internal static class SegmentIndex
             read += count;
         }
 
-        damaged = read % EntryBytes == 0 ? 0 : 1;
+        damaged = read % EntryBytes == 0 && read == size ? 0 : 1;
         var blocks = new List<IndexedBlock>(read / EntryBytes);
         for (var at = 0; at + EntryBytes <= read; at += EntryBytes)
         {

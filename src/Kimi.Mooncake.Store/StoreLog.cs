@@ -75,6 +75,8 @@ internal sealed unsafe class StoreLog : IDisposable
     /// <summary>Drops the oldest segment.</summary>
     public void DropOldestSegment()
     {
+        // FASTER deletes on a pool thread, some time later; the limit holds at every moment.
+        _device.DeleteFiles(_geometry.SegmentOf(BeginAddress));
         BeginAddress += _geometry.SegmentBytes;
         _log.UnsafeShiftBeginAddress(BeginAddress, snapToPageStart: false, truncateLog: true);
     }

@@ -35,8 +35,8 @@ internal static class StoreRecovery
                 break;
             }
 
-            var dataEnd = LoadSegment(geometry, device, segment, catalog, logger, ref damaged);
-            if (dataEnd is { } known)
+            var free = LoadSegment(geometry, device, segment, catalog, logger, ref damaged);
+            if (free is { } known)
             {
                 kept.Add(segment);
                 end = known;
@@ -62,21 +62,21 @@ internal static class StoreRecovery
     private static long SegmentFloor(StoreGeometry geometry, long address) =>
         geometry.SegmentStart(geometry.SegmentOf(address));
 
-    /// <summary>Adds a segment's blocks; the end of its data, or null when nothing in it is usable.</summary>
+    /// <summary>Adds a segment's blocks; where the log may go on, or null when nothing in it is usable.</summary>
     private static long? LoadSegment(
         StoreGeometry geometry, SegmentDevice device, int segment, BlockCatalog catalog, ILogger logger,
         ref long damaged)
     {
         List<IndexedBlock> blocks = [];
         var dataBytes = 0L;
+        var bad = 0;
         try
         {
             var data = new FileInfo(device.DataPath(segment));
             if (data.Exists && File.Exists(device.IndexPath(segment)))
             {
                 dataBytes = Math.Min(data.Length, geometry.SegmentBytes);
-                blocks = SegmentIndex.Read(device.IndexPath(segment), geometry, segment, dataBytes, out var bad);
-                damaged += bad;
+                blocks = SegmentIndex.Read(device.IndexPath(segment), geometry, segment, dataBytes, out bad);
             }
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -91,12 +91,14 @@ internal static class StoreRecovery
             return null;
         }
 
+        damaged += bad;
         foreach (var (key, address) in blocks)
         {
             catalog.Add(new StoredBlock { Key = key, Address = address, Durable = true });
         }
 
-        return geometry.SegmentStart(segment) + dataBytes;
+        // Appending behind damage could bring old entries back to life: a damaged segment is left as it is.
+        return geometry.SegmentStart(segment) + (bad == 0 ? dataBytes : geometry.SegmentBytes);
     }
 
     private static void DropSegment(

@@ -88,7 +88,7 @@ internal sealed class StoreWriter : IDisposable
         }
     }
 
-    /// <summary>Makes everything stored before the call durable.</summary>
+    /// <summary>Makes everything stored before the call durable, then makes room for what comes next.</summary>
     /// <returns>False when the disk refused a part; that part is dropped, or tried again by the next flush.</returns>
     public async ValueTask<bool> FlushAsync(CancellationToken cancellationToken)
     {
@@ -96,7 +96,9 @@ internal sealed class StoreWriter : IDisposable
         try
         {
             var batch = TakePending();
-            return batch.Count == 0 || await FlushAsync(batch, cancellationToken).ConfigureAwait(false);
+            var complete = batch.Count == 0 || await FlushAsync(batch, cancellationToken).ConfigureAwait(false);
+            Trim();
+            return complete;
         }
         finally
         {
@@ -114,7 +116,6 @@ internal sealed class StoreWriter : IDisposable
             {
                 await _flushWanted.WaitAsync(_options.FlushIntervalMs, cancellationToken).ConfigureAwait(false);
                 await FlushAsync(cancellationToken).ConfigureAwait(false);
-                Trim();
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
             {

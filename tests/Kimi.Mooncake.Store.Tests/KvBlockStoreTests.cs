@@ -1,5 +1,3 @@
-using Kimi.Mooncake.Core;
-
 namespace Kimi.Mooncake.Store.Tests;
 
 public sealed class KvBlockStoreTests
@@ -137,9 +135,7 @@ public sealed class KvBlockStoreTests
     [Test]
     public async Task Put_MoreThanTheDiskHolds_KeepsBlocksThatAreRead()
     {
-        // A flush interval of a millisecond lets the background loop, which carries blocks over, run often.
-        var options = TestBlocks.SmallOptions(_folder.Path) with { FlushIntervalMs = 1 };
-        await using var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint);
+        await using var store = TestBlocks.OpenSmall(_folder.Path);
         TestBlocks.Put(store, 0);
         for (var number = 1; number < 3_000; number++)
         {
@@ -147,7 +143,6 @@ public sealed class KvBlockStoreTests
             if (number % 20 == 0)
             {
                 await store.FlushAsync();
-                await Task.Delay(2);
                 Assert.That(TestBlocks.Has(store, 0), $"after {number}");
             }
         }

@@ -1,0 +1,109 @@
+namespace Kimi.Mooncake.Store.Tests;
+
+public sealed class DiskFailureTests
+{
+    private TestFolder _folder = null!;
+
+    [SetUp]
+    public void CreateFolder() => _folder = new TestFolder();
+
+    [TearDown]
+    public void DeleteFolder() => _folder.Dispose();
+
+    [Test]
+    public async Task Flush_DiskRefusesWrites_DropsThoseBlocksAndGoesOn()
+    {
+        var options = TestBlocks.SmallOptions(_folder.Path) with { RetryAfterErrorMs = 0 };
+        await using var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint);
+        TestBlocks.Put(store, 1);
+        Assert.That(await store.FlushAsync());
+        store.Device.BeforeWrite = _ => throw new IOException("No space left on device");
+        TestBlocks.Put(store, 2);
+
+        Assert.That(await store.FlushAsync(), Is.False);
+
+        Assert.That(TestBlocks.Has(store, 1));
+        Assert.That(TestBlocks.Has(store, 2), Is.False);
+        var statistics = store.Statistics();
+        Assert.That(statistics.WriteFailures, Is.EqualTo(1));
+        Assert.That(statistics.FlushFailures, Is.GreaterThan(0));
+        store.Device.BeforeWrite = null;
+        Assert.That(TestBlocks.Put(store, 2), Is.EqualTo(PutResult.Stored));
+        Assert.That(await store.FlushAsync());
+        Assert.That(TestBlocks.Has(store, 2));
+        store.Check();
+    }
+
+    [Test]
+    public async Task Put_RightAfterTheDiskFailed_IsRefusedAndCounted()
+    {
+        var options = TestBlocks.SmallOptions(_folder.Path) with { RetryAfterErrorMs = 600_000 };
+        await using var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint);
+        store.Device.BeforeWrite = _ => throw new IOException("No space left on device");
+        TestBlocks.Put(store, 1);
+        await store.FlushAsync();
+
+        Assert.That(TestBlocks.Put(store, 2), Is.EqualTo(PutResult.Refused));
+        Assert.That(store.Statistics().Refused, Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task Reopen_AfterADiskThatFailedNowAndThen_HoldsOnlyRightBlocks([Range(0, 9)] int seed)
+    {
+        var random = new Random(seed);
+        var options = TestBlocks.SmallOptions(_folder.Path) with { RetryAfterErrorMs = 0 };
+        await using (var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint))
+        {
+            store.Device.BeforeWrite = _ =>
+            {
+                lock (random)
+                {
+                    if (random.Next(3) == 0)
+                    {
+                        throw new IOException("Input/output error");
+                    }
+                }
+            };
+            for (var number = 0; number < 400; number++)
+            {
+                TestBlocks.Put(store, number);
+                if (number % 16 == 0)
+                {
+                    await store.FlushAsync();
+                }
+            }
+
+            store.Device.BeforeWrite = null;
+            await store.FlushAsync();
+            store.Check();
+            Assert.That(store.Statistics().WriteFailures, Is.GreaterThan(0), $"seed {seed}");
+            Assert.That(store.Statistics().Damaged, Is.Zero, $"seed {seed}");
+        }
+
+        await using var again = TestBlocks.OpenSmall(_folder.Path);
+        var found = Enumerable.Range(0, 400).Count(number => TestBlocks.Has(again, number));
+        Assert.That(found, Is.EqualTo(again.Statistics().Recovered), $"seed {seed}");
+        Assert.That(again.Statistics().Damaged, Is.Zero, $"seed {seed}");
+    }
+
+    [Test]
+    public async Task Flush_IndexCannotBeWritten_KeepsBlocksInMemoryAndTriesAgain()
+    {
+        var options = TestBlocks.SmallOptions(_folder.Path) with { RetryAfterErrorMs = 0 };
+        var index = Path.Combine(_folder.Path, "blocks.0.index");
+        await using (var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint))
+        {
+            Directory.CreateDirectory(index);
+            TestBlocks.Put(store, 1);
+
+            Assert.That(await store.FlushAsync(), Is.False);
+            Assert.That(TestBlocks.Has(store, 1));
+
+            Directory.Delete(index);
+            Assert.That(await store.FlushAsync());
+        }
+
+        await using var again = TestBlocks.OpenSmall(_folder.Path);
+        Assert.That(TestBlocks.Has(again, 1));
+    }
+}
