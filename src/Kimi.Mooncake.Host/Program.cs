@@ -1,1 +1,4 @@
-return 0;
+using Kimi.Mooncake.Host.Commands;
+using Kimi.Mooncake.Host.Output;
+
+return await MooncakeCommand.RunAsync(args, Terminal.OfProcess(), CancellationToken.None).ConfigureAwait(false);

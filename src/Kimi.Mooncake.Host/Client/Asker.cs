@@ -1,0 +1,68 @@
+using System.Diagnostics;
+using System.Text;
+
+namespace Kimi.Mooncake.Host.Client;
+
+/// <summary>Asks one question as a streaming request and measures.</summary>
+internal static class Asker
+{
+    /// <param name="client">The server.</param>
+    /// <param name="request">What to send.</param>
+    /// <param name="question">The question within it, for <see cref="AskResult.Completion"/>.</param>
+    /// <param name="observe">Called with each part as it arrives; null where nobody watches.</param>
+    /// <param name="cancellationToken">Ends the request.</param>
+    public static async Task<AskResult> AskAsync(
+        CompletionClient client,
+        StreamRequest request,
+        string question,
+        Action<StreamPart>? observe,
+        CancellationToken cancellationToken)
+    {
+        // The model's name is asked for before the clock starts: it is no part of answering.
+        await client.ModelIdAsync(cancellationToken).ConfigureAwait(false);
+        var start = Stopwatch.GetTimestamp();
+        TimeSpan? first = null;
+        UsagePart? usage = null;
+        var reason = "";
+        var answer = new StringBuilder();
+        await foreach (var part in client.StreamAsync(request, cancellationToken).ConfigureAwait(false))
+        {
+            switch (part)
+            {
+                case TextPart text:
+                    first ??= Stopwatch.GetElapsedTime(start);
+                    answer.Append(text.Text);
+                    break;
+                case FinishPart finish:
+                    reason = finish.Reason;
+                    break;
+                case UsagePart counted:
+                    usage = counted;
+                    break;
+                default:
+                    break;
+            }
+
+            observe?.Invoke(part);
+        }
+
+        var total = Stopwatch.GetElapsedTime(start);
+        if (usage is null)
+        {
+            throw new ServerException("the server reported no usage");
+        }
+
+        return new AskResult
+        {
+            TtftS = (first ?? total).TotalSeconds,
+            TotalS = total.TotalSeconds,
+            PromptTokens = usage.PromptTokens,
+            CachedTokens = usage.CachedTokens,
+            PrefillTokensComputed = usage.PromptTokens - usage.CachedTokens,
+            CompletionTokens = usage.CompletionTokens,
+            FinishReason = reason,
+            Answer = answer.ToString(),
+            Completion = AskResult.CompletionOf(question, answer.ToString()),
+        };
+    }
+}

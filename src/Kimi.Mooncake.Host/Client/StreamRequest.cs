@@ -1,0 +1,59 @@
+using System.Text.Json.Nodes;
+
+namespace Kimi.Mooncake.Host.Client;
+
+/// <summary>A streaming request: one user message, or a raw prompt to continue. Greedy, so that answers can be judged.</summary>
+internal sealed record StreamRequest
+{
+    public const int MaxTokensDefault = 256;
+
+    // A raw continuation of a quoting model has no end of its own.
+    private static readonly string[] RawStops = ["\n", "."];
+
+    public required string Text { get; init; }
+
+    public bool IsRaw { get; init; }
+
+    public int MaxTokens { get; init; } = MaxTokensDefault;
+
+    public bool ReportsProgress { get; init; }
+
+    public string Path => IsRaw ? "v1/completions" : "v1/chat/completions";
+
+    /// <summary>The question as the built-in model answers it: the beginning of a sentence on the last line.</summary>
+    public static StreamRequest About(string document, string question, bool isRaw = false) => new()
+    {
+        IsRaw = isRaw,
+        Text = isRaw
+            ? $"{document}\nQuestion: complete this sentence: {question}"
+            : $"{document}\nComplete this sentence from the document:\n{question}",
+    };
+
+    public JsonObject ToJson(string model)
+    {
+        var body = new JsonObject
+        {
+            ["model"] = model,
+            ["stream"] = true,
+            ["stream_options"] = new JsonObject { ["include_usage"] = true },
+            ["temperature"] = 0,
+            ["max_tokens"] = MaxTokens,
+        };
+        if (ReportsProgress)
+        {
+            body["return_progress"] = true;
+        }
+
+        if (IsRaw)
+        {
+            body["prompt"] = Text;
+            body["stop"] = new JsonArray([.. RawStops.Select(stop => JsonValue.Create(stop))]);
+        }
+        else
+        {
+            body["messages"] = new JsonArray(new JsonObject { ["role"] = "user", ["content"] = Text });
+        }
+
+        return body;
+    }
+}

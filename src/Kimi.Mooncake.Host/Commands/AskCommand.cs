@@ -1,0 +1,156 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using Kimi.Mooncake.Host.Client;
+using Kimi.Mooncake.Host.Output;
+
+namespace Kimi.Mooncake.Host.Commands;
+
+/// <summary><c>mooncake ask FILE QUESTION</c>: puts a document and the beginning of a sentence to a server.</summary>
+internal sealed class AskCommand
+{
+    private const string DefaultServer = "http://127.0.0.1:8080";
+    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    private readonly Argument<string> _file = new("FILE") { Description = "The document, UTF-8 text." };
+
+    private readonly Argument<string> _question = new("QUESTION")
+    {
+        Description = "The beginning of a sentence of the document, such as \"The passcode of Aurora is\".",
+    };
+
+    private readonly Option<string> _server = new("--server")
+    {
+        Description = "Address of the server.",
+        HelpName = "URL",
+        DefaultValueFactory = _ => DefaultServer,
+    };
+
+    private readonly Option<bool> _raw = new("--raw")
+    {
+        Description = "Continue the text as it is (/v1/completions) instead of asking in a chat.",
+    };
+
+    private readonly Option<int> _maxTokens = new("--max-tokens")
+    {
+        Description = "Most tokens of the answer.",
+        HelpName = "N",
+        DefaultValueFactory = _ => StreamRequest.MaxTokensDefault,
+    };
+
+    private readonly Option<bool> _json = JsonOption.Create();
+    private readonly Terminal _terminal;
+
+    private AskCommand(Terminal terminal) => _terminal = terminal;
+
+    public static Command Create(Terminal terminal)
+    {
+        var ask = new AskCommand(terminal);
+        var command = new Command("ask", "Asks a question about a document and shows what the cache saved.")
+        {
+            ask._file, ask._question, ask._server, ask._raw, ask._maxTokens, ask._json,
+        };
+        MooncakeCommand.SetAction(command, terminal, ask.RunAsync);
+        return command;
+    }
+
+    /// <summary>Reads a document and says what is wrong where it is none.</summary>
+    public static async Task<string> ReadDocumentAsync(string path, CancellationToken cancellationToken)
+    {
+        if (Directory.Exists(path))
+        {
+            throw new CommandException($"{path} is a folder; expected a text file", ExitCode.Usage);
+        }
+
+        if (!File.Exists(path))
+        {
+            throw new CommandException($"no file {path}", ExitCode.Usage);
+        }
+
+        var bytes = await File.ReadAllBytesAsync(path, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return StrictUtf8.GetString(bytes);
+        }
+        catch (DecoderFallbackException fault)
+        {
+            throw new CommandException($"{path} is no UTF-8 text: invalid bytes at offset {fault.Index}", ExitCode.Usage);
+        }
+    }
+
+    private async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        var document = await ReadDocumentAsync(parsed.GetValue(_file)!, cancellationToken).ConfigureAwait(false);
+        var question = parsed.GetValue(_question)!;
+        if (string.IsNullOrWhiteSpace(question))
+        {
+            throw new CommandException("QUESTION is empty; expected the beginning of a sentence", ExitCode.Usage);
+        }
+
+        var maxTokens = parsed.GetValue(_maxTokens);
+        if (maxTokens < 1)
+        {
+            throw new CommandException($"--max-tokens {maxTokens}: expected at least 1", ExitCode.Usage);
+        }
+
+        using var client = new CompletionClient(Address(parsed.GetValue(_server)!));
+        var request = StreamRequest.About(document, question, parsed.GetValue(_raw)) with
+        {
+            MaxTokens = maxTokens,
+            ReportsProgress = true,
+        };
+        var isJson = parsed.GetValue(_json);
+        var display = new PrefillDisplay(_terminal);
+        AskResult result;
+        try
+        {
+            result = await Asker.AskAsync(client, request, question, part => Show(part, display, isJson), cancellationToken)
+                .ConfigureAwait(false);
+        }
+        finally
+        {
+            display.End();
+        }
+
+        if (isJson)
+        {
+            _terminal.WriteJson(result);
+            return;
+        }
+
+        await _terminal.Output.WriteLineAsync().ConfigureAwait(false);
+        _terminal.Remark(Summarize(result));
+    }
+
+    private void Show(StreamPart part, PrefillDisplay display, bool isJson)
+    {
+        switch (part)
+        {
+            case PrefillPart progress:
+                display.Show(progress);
+                break;
+            case TextPart text:
+                display.End();
+                if (!isJson)
+                {
+                    _terminal.Output.Write(text.Text);
+                    _terminal.Output.Flush();
+                }
+
+                break;
+            default:
+                break;
+        }
+    }
+
+    private static Uri Address(string text) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var address) && address.Scheme is "http" or "https"
+            ? address
+            : throw new CommandException($"--server {text}: expected an address such as {DefaultServer}", ExitCode.Usage);
+
+    private static string Summarize(AskResult result) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"first token after {result.TtftS:0.000} s, all after {result.TotalS:0.000} s; prompt {result.PromptTokens:N0} " +
+        $"tokens, of them {result.CachedTokens:N0} cached and {result.PrefillTokensComputed:N0} computed; " +
+        $"answer {result.CompletionTokens:N0} tokens ({result.FinishReason})");
+}

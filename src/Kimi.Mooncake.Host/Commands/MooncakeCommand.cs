@@ -1,0 +1,59 @@
+using System.CommandLine;
+using System.CommandLine.Invocation;
+using Kimi.Mooncake.Host.Client;
+using Kimi.Mooncake.Host.Configuration;
+using Kimi.Mooncake.Host.Output;
+
+namespace Kimi.Mooncake.Host.Commands;
+
+/// <summary>The command line as a whole: its commands, and what an error becomes.</summary>
+internal static class MooncakeCommand
+{
+    public static async Task<int> RunAsync(string[] arguments, Terminal terminal, CancellationToken cancellationToken)
+    {
+        var root = new RootCommand("Kimi.Mooncake: serves long documents from a store of KV blocks.")
+        {
+            AskCommand.Create(terminal),
+            ModelCommand.Create(terminal),
+            ConfigCommand.Create(terminal),
+        };
+        var parsed = root.Parse(arguments);
+        var code = await parsed
+            .InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }, cancellationToken)
+            .ConfigureAwait(false);
+        return parsed.Action is ParseErrorAction ? ExitCode.Usage : code;
+    }
+
+    /// <summary>Makes a command's errors into one line on standard error and an exit code.</summary>
+    public static void SetAction(Command command, Terminal terminal, Func<ParseResult, CancellationToken, Task> run) =>
+        command.SetAction((parsed, cancellationToken) => GuardAsync(terminal, () => run(parsed, cancellationToken)));
+
+    private static async Task<int> GuardAsync(Terminal terminal, Func<Task> run)
+    {
+        try
+        {
+            await run().ConfigureAwait(false);
+            return ExitCode.Ok;
+        }
+        catch (CommandException fault)
+        {
+            terminal.Remark($"error: {fault.Message}");
+            return fault.ExitCode;
+        }
+        catch (SettingException fault)
+        {
+            terminal.Remark($"error: {fault.Message}");
+            return ExitCode.Usage;
+        }
+        catch (OperationCanceledException)
+        {
+            terminal.Remark("cancelled");
+            return ExitCode.Failed;
+        }
+        catch (Exception fault) when (fault is ServerException or IOException or UnauthorizedAccessException)
+        {
+            terminal.Remark($"error: {fault.Message}");
+            return ExitCode.Failed;
+        }
+    }
+}

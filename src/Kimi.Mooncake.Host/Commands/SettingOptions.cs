@@ -1,0 +1,59 @@
+using System.Collections;
+using System.CommandLine;
+using Kimi.Mooncake.Host.Configuration;
+
+namespace Kimi.Mooncake.Host.Commands;
+
+/// <summary>An option of its own for a setting that is given often.</summary>
+internal sealed record SettingShortcut(string Option, string Setting);
+
+/// <summary>The options with which a command takes settings.</summary>
+internal sealed class SettingOptions
+{
+    /// <summary>Options that stand for one setting each.</summary>
+    public static IReadOnlyList<SettingShortcut> Shortcuts { get; } = [];
+
+    private readonly Option<FileInfo?> _file = new("--config")
+    {
+        Description = "JSON file with settings.",
+        HelpName = "FILE",
+    };
+
+    private readonly Option<string[]> _set = new("--set")
+    {
+        Description = "One setting, section.name=value; see `mooncake config`. May be repeated.",
+        HelpName = "SETTING=VALUE",
+        DefaultValueFactory = _ => [],
+    };
+
+    private readonly List<(SettingShortcut Shortcut, Option<string?> Option)> _shortcuts =
+    [
+        .. Shortcuts.Select(shortcut =>
+            (shortcut, new Option<string?>(shortcut.Option) { Description = $"The setting {shortcut.Setting}." })),
+    ];
+
+    public void AddTo(Command command)
+    {
+        command.Options.Add(_file);
+        command.Options.Add(_set);
+        foreach (var (_, option) in _shortcuts)
+        {
+            command.Options.Add(option);
+        }
+    }
+
+    /// <summary>Reads all sources, the stronger ones last.</summary>
+    /// <exception cref="SettingException">Something given is unknown or unacceptable.</exception>
+    public ResolvedSettings Resolve(ParseResult parsed, IDictionary environment)
+    {
+        var file = parsed.GetValue(_file);
+        var values = (file is null ? [] : SettingSources.FromFile(file.FullName))
+            .Concat(SettingSources.FromEnvironment(environment))
+            .Concat(SettingSources.FromArguments(parsed.GetValue(_set) ?? []))
+            .Concat(from pair in _shortcuts
+                    let text = parsed.GetValue(pair.Option)
+                    where text is not null
+                    select new GivenValue(pair.Shortcut.Setting, text, pair.Shortcut.Option));
+        return ResolvedSettings.Resolve(SettingSection.All, values);
+    }
+}

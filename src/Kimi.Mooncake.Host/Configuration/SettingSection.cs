@@ -1,0 +1,14 @@
+namespace Kimi.Mooncake.Host.Configuration;
+
+/// <summary>An options record and the name under which its settings are given.</summary>
+/// <param name="Name">First part of the settings' names.</param>
+/// <param name="OptionsType">A record with a parameterless constructor, which gives the defaults.</param>
+internal sealed record SettingSection(string Name, Type OptionsType)
+{
+    /// <summary>Every section of the product. A new options record is one more line.</summary>
+    public static IReadOnlyList<SettingSection> All { get; } = [];
+
+    public object CreateDefault() =>
+        Activator.CreateInstance(OptionsType)
+        ?? throw new InvalidOperationException($"{OptionsType} has no parameterless constructor");
+}

@@ -1,0 +1,54 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Spectre.Console;
+
+namespace Kimi.Mooncake.Host.Output;
+
+/// <summary>
+/// Where a command writes: results on standard output, progress and remarks on standard error. With <c>--json</c> one
+/// object is all that standard output carries.
+/// </summary>
+internal sealed class Terminal(TextWriter output, TextWriter error, bool isInteractive)
+{
+    private static readonly JsonSerializerOptions ResultOptions = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },
+        WriteIndented = true,
+    };
+
+    // Wide enough for a table where standard output is a pipe and has no width of its own.
+    private const int PipeWidth = 160;
+
+    public static Terminal OfProcess() => new(Console.Out, Console.Error, !Console.IsErrorRedirected);
+
+    public TextWriter Output { get; } = output;
+
+    /// <summary>Whether progress may be drawn over itself.</summary>
+    public bool IsInteractive { get; } = isInteractive;
+
+    public void Remark(string text) => error.WriteLine(text);
+
+    /// <summary>Draws over the current line of standard error; an empty text clears it.</summary>
+    public void Redraw(string text)
+    {
+        error.Write($"\r{text}\u001b[K");
+        error.Flush();
+    }
+
+    public void WriteJson<T>(T result) => Output.WriteLine(JsonSerializer.Serialize(result, ResultOptions));
+
+    public void WriteTable(Table table)
+    {
+        var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Output) });
+        if (Console.IsOutputRedirected)
+        {
+            console.Profile.Width = PipeWidth;
+        }
+
+        console.Write(table);
+    }
+}
