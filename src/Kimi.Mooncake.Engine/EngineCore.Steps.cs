@@ -129,7 +129,40 @@ public sealed partial class EngineCore
 
         for (var i = 0; i < _plan.Count; i++)
         {
-            Apply(_plan.Slices[i], _result.Tokens[i]);
+            ref readonly var slice = ref _plan.Slices[i];
+            if (slice.Sequence.Cancellation.IsCancellationRequested)
+            {
+                // The runner may have left the slice uncomputed.
+                Finish(slice.Sequence, FinishReason.Cancelled, null);
+                continue;
+            }
+
+            Apply(slice, _result.Tokens[i]);
+        }
+    }
+
+    /// <summary>Ends the sequences whose caller went away, in whatever state they are.</summary>
+    private void FinishCancelled()
+    {
+        FinishCancelled(_waiting);
+        FinishCancelled(_running);
+        foreach (var load in _loads.Values)
+        {
+            if (!load.Sequence.Cancelled && load.Sequence.Cancellation.IsCancellationRequested)
+            {
+                Finish(load.Sequence, FinishReason.Cancelled, null);
+            }
+        }
+    }
+
+    private void FinishCancelled(List<Sequence> sequences)
+    {
+        for (var i = sequences.Count - 1; i >= 0; i--)
+        {
+            if (sequences[i].Cancellation.IsCancellationRequested)
+            {
+                Finish(sequences[i], FinishReason.Cancelled, null);
+            }
         }
     }
 
@@ -259,6 +292,8 @@ public sealed partial class EngineCore
         }
 
         sequence.State = SequenceState.Settling;
+        // The caller has all he asked for; that he goes away now must not leave a slice uncomputed and published.
+        sequence.Cancellation = CancellationToken.None;
         sequence.ComputedTokens = sequence.PromptLength;
         sequence.Keys.Extend(sequence.Tokens);
         _settling.Add(sequence);

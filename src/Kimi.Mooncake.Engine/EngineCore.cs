@@ -91,8 +91,12 @@ public sealed partial class EngineCore
     /// <summary>Takes a request into the waiting queue, or says why not.</summary>
     /// <param name="request">The request.</param>
     /// <param name="now">The time.</param>
+    /// <param name="cancellation">
+    /// Ends the sequence like <see cref="Cancel"/>, at the next step or during this one; set from any thread.
+    /// </param>
     /// <exception cref="ArgumentException">The prompt is empty, or no token may be generated.</exception>
-    public AdmissionResult Submit(GenerationRequest request, TimeSpan now)
+    public AdmissionResult Submit(
+        GenerationRequest request, TimeSpan now, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(request);
         if (request.PromptTokens.Count == 0)
@@ -120,7 +124,8 @@ public sealed partial class EngineCore
             return new AdmissionResult(AdmissionReason.QueueFull, 0, waiting, _options.WaitingSequencesMax);
         }
 
-        var sequence = new Sequence(++_lastId, request, RootOf(request.CacheSalt), _layout.BlockTokens, now);
+        var root = RootOf(request.CacheSalt);
+        var sequence = new Sequence(++_lastId, request, root, _layout.BlockTokens, now, cancellation);
         _live.Add(sequence.Id, sequence);
         _waiting.Add(sequence);
         _counters.RequestsAccepted++;
@@ -147,6 +152,7 @@ public sealed partial class EngineCore
     public StepOutcome Step(TimeSpan now)
     {
         TakeTransfersDone();
+        FinishCancelled();
         Admit(now);
         Plan();
         var computed = _plan.Count > 0;

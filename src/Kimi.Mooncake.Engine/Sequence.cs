@@ -18,8 +18,15 @@ public sealed class Sequence
 {
     private int[] _tokens;
 
-    internal Sequence(long id, GenerationRequest request, BlockKey root, int blockTokens, TimeSpan submitted)
+    internal Sequence(
+        long id,
+        GenerationRequest request,
+        BlockKey root,
+        int blockTokens,
+        TimeSpan submitted,
+        CancellationToken cancellation)
     {
+        Cancellation = cancellation;
         Id = id;
         _tokens = [.. request.PromptTokens];
         TokenCount = _tokens.Length;
@@ -53,6 +60,12 @@ public sealed class Sequence
 
     /// <summary>The pool blocks of the sequence, in order; they cover every token of a planned slice.</summary>
     public ReadOnlySpan<int> BlockIds => Blocks.BlockIds;
+
+    /// <summary>
+    /// Set when nobody waits for the sequence any more. A runner may then leave the sequence's slices uncomputed: the
+    /// engine ends the sequence after the step and publishes nothing of it.
+    /// </summary>
+    public CancellationToken Cancellation { get; internal set; }
 
     internal int[] StopTokens { get; }
 
