@@ -54,6 +54,11 @@ internal static class KernelArguments
         ArgumentOutOfRangeException.ThrowIfLessThan(shape.RopeDimension, 1, nameof(shape));
         ArgumentOutOfRangeException.ThrowIfLessThan(shape.ValueDimension, 1, nameof(shape));
         ArgumentOutOfRangeException.ThrowIfLessThan(shape.LatentRank, 1, nameof(shape));
+        if (!(shape.Scale > 0) || !float.IsFinite(shape.Scale))
+        {
+            throw new ArgumentOutOfRangeException(nameof(shape), $"scale {shape.Scale} is not a positive number");
+        }
+
         CheckStored(keyUp, (long)shape.HeadCount * shape.LatentRank, shape.NopeDimension, "key up-projection");
         CheckStored(valueUp, (long)shape.HeadCount * shape.ValueDimension, shape.LatentRank, "value up-projection");
     }

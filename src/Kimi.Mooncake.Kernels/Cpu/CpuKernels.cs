@@ -1,0 +1,145 @@
+using System.Runtime.Intrinsics;
+
+namespace Kimi.Mooncake.Kernels.Cpu;
+
+/// <summary>
+/// Kernels for processors: vectors of 16 singles (two or four machine vectors where the processor has shorter ones), tiles
+/// that fit its caches, and a team of threads. Owns its threads and scratch.
+/// </summary>
+public sealed class CpuKernels : IKernels
+{
+    private readonly WorkerTeam _team;
+    private readonly MatMulJob _matMul;
+    private readonly RowJobs _rows;
+    private readonly RopeJob _rope;
+    private readonly PrefillAttention _prefill;
+    private readonly DecodeAttention _decode;
+
+    /// <summary>Starts the threads.</summary>
+    /// <param name="threadCount">Threads that a call uses, 1 to 1024; 0 is one for each core.</param>
+    public CpuKernels(int threadCount = 0)
+    {
+        _team = new WorkerTeam(threadCount);
+        _matMul = new MatMulJob(_team);
+        _rows = new RowJobs(_team);
+        _rope = new RopeJob(_team);
+        _prefill = new PrefillAttention(_team);
+        _decode = new DecodeAttention(_team);
+    }
+
+    /// <inheritdoc />
+    public string Name
+    {
+        get
+        {
+            var vectorBits = Vector512.IsHardwareAccelerated ? 512
+                : Vector256.IsHardwareAccelerated ? 256
+                : Vector128.IsHardwareAccelerated ? 128 : 0;
+            return vectorBits == 0
+                ? $"cpu (no vectors, {ThreadCount} threads)"
+                : $"cpu ({vectorBits}-bit vectors, {ThreadCount} threads)";
+        }
+    }
+
+    /// <inheritdoc />
+    public int ThreadCount => _team.MemberCount;
+
+    /// <inheritdoc />
+    public LinearWeight Pack(TensorData weight) => new PanelWeight(weight);
+
+    /// <inheritdoc />
+    public AttentionWeight PackAttention(AttentionShape shape, TensorData keyUp, TensorData valueUp)
+    {
+        ArgumentNullException.ThrowIfNull(shape);
+        KernelArguments.CheckPackAttention(shape, keyUp, valueUp);
+        return new PanelAttentionWeight(shape, keyUp, valueUp);
+    }
+
+    /// <inheritdoc />
+    public void MatMul(in MatrixView x, LinearWeight weight, in MatrixView y)
+    {
+        var panels = KernelArguments.Own<PanelWeight>(weight);
+        KernelArguments.CheckMatMul(x, panels, y);
+        _matMul.Run(x, panels, y);
+    }
+
+    /// <inheritdoc />
+    public void RmsNorm(in MatrixView x, ReadOnlySpan<float> gain, float epsilon, in MatrixView y)
+    {
+        KernelArguments.CheckRmsNorm(x, gain, y);
+        _rows.Norm(x, gain, epsilon, y);
+    }
+
+    /// <inheritdoc />
+    public void SwiGlu(in MatrixView gate, in MatrixView up)
+    {
+        KernelArguments.CheckSameShape(gate, up);
+        _rows.SwiGlu(gate, up);
+    }
+
+    /// <inheritdoc />
+    public void AddScaled(in MatrixView x, ReadOnlySpan<float> factors, in MatrixView y)
+    {
+        KernelArguments.CheckAddScaled(x, factors, y);
+        _rows.AddScaled(x, factors, y);
+    }
+
+    /// <inheritdoc />
+    public void Add(in MatrixView x, in MatrixView y)
+    {
+        KernelArguments.CheckSameShape(x, y);
+        _rows.AddScaled(x, [], y);
+    }
+
+    /// <inheritdoc />
+    public void Rope(
+        in MatrixView x,
+        ReadOnlySpan<int> positions,
+        ReadOnlySpan<double> frequencies,
+        int firstColumn,
+        int groupStride,
+        int groupCount)
+    {
+        KernelArguments.CheckRope(x, positions.Length, frequencies.Length, firstColumn, groupStride, groupCount);
+        _rope.Run(x, positions, frequencies, firstColumn, groupStride, groupCount);
+    }
+
+    /// <inheritdoc />
+    public void PrefillAttention(
+        AttentionWeight weight,
+        PagedKvMemory kv,
+        int layer,
+        ReadOnlySpan<int> blockTable,
+        int firstPosition,
+        in MatrixView q,
+        in MatrixView output)
+    {
+        var panels = KernelArguments.Own<PanelAttentionWeight>(weight);
+        KernelArguments.CheckPrefill(panels.Shape, kv, layer, blockTable, firstPosition, q, output);
+        _prefill.Run(panels, kv, layer, blockTable, firstPosition, q, output);
+    }
+
+    /// <inheritdoc />
+    public void DecodeAttention(
+        AttentionWeight weight,
+        PagedKvMemory kv,
+        int layer,
+        ReadOnlySpan<int> blockTables,
+        ReadOnlySpan<DecodeRow> rows,
+        in MatrixView q,
+        in MatrixView output)
+    {
+        var panels = KernelArguments.Own<PanelAttentionWeight>(weight);
+        KernelArguments.CheckDecode(panels.Shape, kv, layer, blockTables, rows, q, output);
+        _decode.Run(panels, kv, layer, blockTables, rows, q, output);
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        _team.Dispose();
+        _rope.Dispose();
+        _prefill.Dispose();
+        _decode.Dispose();
+    }
+}
