@@ -137,7 +137,8 @@ internal sealed class CpuAgainstReferenceTests
     }
 
     private static AttentionShape RandomShape(TestTensors tensors) => new(
-        tensors.Next(1, 9), tensors.Next(1, 70), 2 * tensors.Next(1, 20), tensors.Next(1, 70), tensors.Next(1, 70), 0.3f);
+        tensors.Next(1, 9), tensors.Next(1, 70), 2 * tensors.Next(1, 20), tensors.Next(1, 70), tensors.Next(1, 70),
+        Scale: 0.3f);
 
     private static (Matrix Actual, Matrix Expected) Outputs(TestTensors tensors, AttentionShape shape, int rows) => (
         tensors.Matrix(rows, shape.HeadCount * shape.ValueDimension),

@@ -74,7 +74,8 @@ internal sealed class RowIndependenceTests
     }
 
     [Test]
-    public void MatMul_AnyRowsTogether_SameBits([Values(1, 2, 3, 4, 5, 8, 9, 64, 300)] int chunk, [Values(1, 3)] int threads)
+    public void MatMul_AnyRowsTogether_SameBits(
+        [Values(1, 2, 3, 4, 5, 8, 9, 64, 300)] int chunk, [Values(1, 3)] int threads)
     {
         using var tensors = new TestTensors(79);
         const int Rows = 600;
@@ -138,7 +139,8 @@ internal sealed class RowIndependenceTests
         kernels.Rope(y, positions, frequencies, 5, 18, 3);
     }
 
-    private static (PagedKvMemory Pool, int[] Table) UnwrittenPool(TestTensors tensors, AttentionShape shape, int blocks)
+    private static (PagedKvMemory Pool, int[] Table) UnwrittenPool(
+        TestTensors tensors, AttentionShape shape, int blocks)
     {
         var (pool, _) = tensors.Pool(shape, 0, spareBlocks: blocks);
         return (pool, Enumerable.Range(0, blocks).Reverse().ToArray());

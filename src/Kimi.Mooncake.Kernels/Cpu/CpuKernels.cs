@@ -3,8 +3,8 @@ using System.Runtime.Intrinsics;
 namespace Kimi.Mooncake.Kernels.Cpu;
 
 /// <summary>
-/// Kernels for processors: vectors of 16 singles (two or four machine vectors where the processor has shorter ones), tiles
-/// that fit its caches, and a team of threads. Owns its threads and scratch.
+/// Kernels for processors: vectors of 16 singles (two or four machine vectors where the processor has shorter ones),
+/// tiles that fit its caches, and a team of threads. Owns its threads and scratch.
 /// </summary>
 public sealed class CpuKernels : IKernels
 {

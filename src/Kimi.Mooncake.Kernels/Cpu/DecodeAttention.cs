@@ -3,8 +3,8 @@ using System.Runtime.Intrinsics;
 namespace Kimi.Mooncake.Kernels.Cpu;
 
 /// <summary>
-/// Attention of single rows in the absorbed form. A row's context is cut into ranges of 1024 positions that are worked on
-/// side by side; their partial results are merged in ascending order.
+/// Attention of single rows in the absorbed form. A row's context is cut into ranges of 1024 positions that are worked
+/// on side by side; their partial results are merged in ascending order.
 /// </summary>
 internal sealed unsafe class DecodeAttention : IDisposable
 {
@@ -138,7 +138,7 @@ internal sealed unsafe class DecodeAttention : IDisposable
         return count;
     }
 
-    /// <summary>All rows' queries of a head, moved into the latent space; the rotated part behind, then zeros.</summary>
+    /// <summary>All rows' queries of a head in the latent space; the rotated part behind, then zeros.</summary>
     private void AbsorbTask(int head, int member)
     {
         var nope = _shape.NopeDimension;

@@ -9,8 +9,8 @@ namespace Kimi.Mooncake.Kernels.Cpu;
 /// multiply-adds over k ascending, so its bits do not depend on which kernel or tile it was computed in.
 /// </summary>
 /// <remarks>
-/// <c>c[r][n] = start + sum over k of a[r][k] * b[k][n]</c>, where start is <c>c[r][n]</c> or zero. Where fewer rows exist
-/// than a kernel has, its last rows repeat the last one: they compute and store the same bits once more.
+/// <c>c[r][n] = start + sum over k of a[r][k] * b[k][n]</c>, where start is <c>c[r][n]</c> or zero. Where fewer rows
+/// exist than a kernel has, its last rows repeat the last one: they compute and store the same bits once more.
 /// </remarks>
 internal static unsafe class MicroKernels
 {

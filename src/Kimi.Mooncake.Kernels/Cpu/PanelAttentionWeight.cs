@@ -56,7 +56,8 @@ internal sealed unsafe class PanelAttentionWeight : AttentionWeight
     /// <summary>A head's <c>[latent][padded value]</c>: right factor that makes values from latents.</summary>
     internal float* ValueColumns(int head) => (float*)_valueColumns.Pointer + (head * ValueColumnsSize);
 
-    internal static int Padded(int values) => (values + MicroKernels.Lanes - 1) / MicroKernels.Lanes * MicroKernels.Lanes;
+    internal static int Padded(int values) =>
+        (values + MicroKernels.Lanes - 1) / MicroKernels.Lanes * MicroKernels.Lanes;
 
     private void PackKeys(in TensorData keyUp)
     {

@@ -7,8 +7,8 @@ namespace Kimi.Mooncake.Kernels.Cpu;
 /// keys and values are made for all heads, then every row that sees the tile advances its softmax by it.
 /// </summary>
 /// <remarks>
-/// Keys beyond the last position are zeros and hidden keys have weight 0, so blocks of rows and the end of the call leave
-/// no trace in a row's bits. Scratch grows with the rows of a call, never with the context.
+/// Keys beyond the last position are zeros and hidden keys have weight 0, so blocks of rows and the end of the call
+/// leave no trace in a row's bits. Scratch grows with the rows of a call, never with the context.
 /// </remarks>
 internal sealed unsafe class PrefillAttention : IDisposable
 {
@@ -212,7 +212,7 @@ internal sealed unsafe class PrefillAttention : IDisposable
         }
     }
 
-    /// <summary>A block of rows of one head over the tile. Heads in turn, so that a head's tile stays in the cache.</summary>
+    /// <summary>A block of rows of one head over the tile; heads in turn, so that a head's keys stay in cache.</summary>
     private void AttendTask(int task, int member)
     {
         var blocks = RowBlocks(_q.Rows - _firstRow);

@@ -2,7 +2,7 @@ using System.Runtime.ExceptionServices;
 
 namespace Kimi.Mooncake.Kernels.Cpu;
 
-/// <summary>One task of the work that a <see cref="WorkerTeam"/> shares out; tasks run in any order and at once.</summary>
+/// <summary>A task of the work that a <see cref="WorkerTeam"/> shares out; tasks run in any order, at once.</summary>
 /// <param name="task">Index of the task.</param>
 /// <param name="member">Member that runs it; no two tasks of a member overlap.</param>
 internal delegate void TeamTask(int task, int member);
@@ -62,7 +62,7 @@ internal sealed class WorkerTeam : IDisposable
 
     /// <summary>Runs tasks 0 to <paramref name="taskCount"/> - 1 and returns when all are done.</summary>
     /// <exception cref="InvalidOperationException">A job is running already.</exception>
-    /// <remarks>The first exception of a task ends the job (tasks not yet begun are dropped) and is thrown here.</remarks>
+    /// <remarks>A task's exception ends the job (tasks not yet begun are dropped) and is thrown here.</remarks>
     /// <param name="job">Kept by its owner from call to call, so that a dispatch allocates nothing.</param>
     /// <param name="taskCount">Number of tasks.</param>
     /// <param name="work">Multiply-adds of all tasks, or what takes as long; little work stays on this thread.</param>
@@ -161,7 +161,7 @@ internal sealed class WorkerTeam : IDisposable
         }
     }
 
-    /// <summary>Spins, then parks, until there is a job that this thread has not seen. False when the team ends.</summary>
+    /// <summary>Spins, then parks, until there is a job not seen before. False when the team ends.</summary>
     private bool AwaitJob(ref long seen)
     {
         for (var round = 0; round < SpinRounds; round++)
