@@ -126,7 +126,9 @@ internal sealed unsafe class BlockCatalog : IDisposable
         return hot;
     }
 
-    /// <summary>Pins a free slot, or that of a durable block not used lately; -1 when every block waits for the disk.</summary>
+    /// <summary>
+    /// Pins a free slot, or that of a durable block not used lately; -1 when every block waits for the disk.
+    /// </summary>
     public int TakeSlot()
     {
         if (!_free.TryPop(out var slot))

@@ -1,6 +1,8 @@
 namespace Kimi.Mooncake.Store;
 
-/// <summary>Keeps a folder to one store at a time. The system lets go of it when the process ends, however it ends.</summary>
+/// <summary>
+/// Keeps a folder to one store at a time. The system lets go of it when the process ends, however it ends.
+/// </summary>
 internal sealed class DirectoryLock : IDisposable
 {
     public const string FileName = "lock";

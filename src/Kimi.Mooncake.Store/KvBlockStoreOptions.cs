@@ -20,8 +20,8 @@ public sealed record KvBlockStoreOptions
     public long DiskBytes { get; init; } = 8L << 30;
 
     /// <summary>
-    /// Bytes of one segment file, a power of two: the unit in which old blocks are dropped. Raised to the page size where
-    /// blocks are large. A store written with another value starts empty.
+    /// Bytes of one segment file, a power of two: the unit in which old blocks are dropped. Raised to the page size
+    /// where blocks are large. A store written with another value starts empty.
     /// </summary>
     [Setting("Bytes of one segment file, a power of two; old blocks are dropped in this unit.", Unit = "bytes",
         Min = 64 * 1024, Max = 1L << 30)]

@@ -9,9 +9,9 @@ namespace Kimi.Mooncake.Store;
 internal readonly record struct FailedRange(long Address, long Bytes);
 
 /// <summary>
-/// The files under FASTER's log: <c>blocks.N</c> for segment N, each with an index file. Two things differ from FASTER's
-/// own device: a write that fails is noted here and reported as done, so that one refused write does not end the log, and
-/// blocks are read by position and fixed length, so that no byte from disk is taken for a length.
+/// The files under FASTER's log: <c>blocks.N</c> for segment N, each with an index file. Two things differ from
+/// FASTER's own device: a write that fails is noted here and reported as done, so that one refused write does not end
+/// the log, and blocks are read by position and fixed length, so that no byte from disk is taken for a length.
 /// </summary>
 internal sealed unsafe class SegmentDevice : StorageDeviceBase
 {

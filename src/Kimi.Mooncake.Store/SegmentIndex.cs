@@ -8,8 +8,9 @@ internal readonly record struct IndexedBlock(BlockKey Key, long Address);
 
 /// <summary>
 /// The index file beside each segment: entries of 48 bytes, each with its own CRC-32C, appended after the blocks that
-/// they name are on disk. Little-endian: key 32, offset in the segment 8, spare 4, CRC 4. The CRC also covers the store's
-/// identity and the segment's number, which are not written: an entry of another model, layout or segment does not pass.
+/// they name are on disk. Little-endian: key 32, offset in the segment 8, spare 4, CRC 4. The CRC also covers the
+/// store's identity and the segment's number, which are not written: an entry of another model, layout or segment does
+/// not pass.
 /// </summary>
 internal static class SegmentIndex
 {

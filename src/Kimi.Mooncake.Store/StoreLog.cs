@@ -5,8 +5,8 @@ namespace Kimi.Mooncake.Store;
 
 /// <summary>
 /// FASTER's log as the store uses it: FASTER hands out addresses, keeps the write buffer, writes pages and drops
-/// segments. Only one thread appends or truncates at a time. FASTER never reads the files: after a restart the log goes on
-/// at a fresh page, and what lies before it is reached by the addresses in the segment indexes.
+/// segments. Only one thread appends or truncates at a time. FASTER never reads the files: after a restart the log goes
+/// on at a fresh page, and what lies before it is reached by the addresses in the segment indexes.
 /// </summary>
 internal sealed unsafe class StoreLog : IDisposable
 {
@@ -86,7 +86,9 @@ internal sealed unsafe class StoreLog : IDisposable
     /// <param name="key">Its key.</param>
     /// <param name="payload">Filled with the block, or with rubbish when it is damaged.</param>
     /// <param name="header">Filled with the record's header, <see cref="BlockRecord.HeaderBytes"/> bytes.</param>
-    /// <returns>Whether the block is intact; a disk that fails, a file that ends early or is gone count as damage.</returns>
+    /// <returns>
+    /// Whether the block is intact; a disk that fails, a file that ends early or is gone count as damage.
+    /// </returns>
     public bool TryRead(long address, in BlockKey key, Span<byte> payload, Span<byte> header)
     {
         try

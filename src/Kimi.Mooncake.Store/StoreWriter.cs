@@ -4,9 +4,9 @@ using Microsoft.Extensions.Logging;
 namespace Kimi.Mooncake.Store;
 
 /// <summary>
-/// The writing side: appends blocks to the log, makes them durable in batches, and keeps the log within its limit. A block
-/// becomes durable in this order: record in the segment file, file written down, index entry written down. Until then it
-/// stays in the memory tier.
+/// The writing side: appends blocks to the log, makes them durable in batches, and keeps the log within its limit. A
+/// block becomes durable in this order: record in the segment file, file written down, index entry written down. Until
+/// then it stays in the memory tier.
 /// </summary>
 internal sealed class StoreWriter : IDisposable
 {
@@ -338,12 +338,13 @@ internal sealed class StoreWriter : IDisposable
     }
 
     /// <summary>
-    /// Keeps a segment's worth of the limit free, so that puts need not drop segments themselves, and carries blocks that
-    /// are in use over to the end of the log.
+    /// Keeps a segment's worth of the limit free, so that puts need not drop segments themselves, and carries blocks
+    /// that are in use over to the end of the log.
     /// </summary>
     private void Trim()
     {
-        while (_log.DiskBytes > _geometry.LogBytesMax - _geometry.SegmentBytes && _log.OldestSegment is var oldest and >= 0)
+        while (_log.DiskBytes > _geometry.LogBytesMax - _geometry.SegmentBytes &&
+            _log.OldestSegment is var oldest and >= 0)
         {
             List<StoredBlock> hot;
             lock (_catalog.Gate)

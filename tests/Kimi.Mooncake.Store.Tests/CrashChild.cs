@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Kimi.Mooncake.Store.Tests;
 
 /// <summary>
-/// The process that <see cref="CrashTests"/> kills. Puts blocks from a number on, flushes now and then, and prints after
-/// each flush how far the blocks are safe, until it dies.
+/// The process that <see cref="CrashTests"/> kills. Puts blocks from a number on, flushes now and then, and prints
+/// after each flush how far the blocks are safe, until it dies.
 /// </summary>
 internal static class CrashChild
 {

@@ -1,6 +1,8 @@
 namespace Kimi.Mooncake.Store.Tests;
 
-/// <summary>Random damage to any file of the folder: the store opens, serves right bytes or misses, and goes on.</summary>
+/// <summary>
+/// Random damage to any file of the folder: the store opens, serves right bytes or misses, and goes on.
+/// </summary>
 public sealed class DamageTests
 {
     private const int Blocks = 120;

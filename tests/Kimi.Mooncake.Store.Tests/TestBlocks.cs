@@ -4,7 +4,9 @@ using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Store.Tests;
 
-/// <summary>Blocks whose keys and bytes follow from a number, so that any process can say what a key must hold.</summary>
+/// <summary>
+/// Blocks whose keys and bytes follow from a number, so that any process can say what a key must hold.
+/// </summary>
 internal static class TestBlocks
 {
     public const string Fingerprint = "test-model";
