@@ -1,0 +1,98 @@
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using Kimi.Mooncake.Tests;
+
+namespace Kimi.Mooncake.Models.Tests;
+
+/// <summary>Logits of small random models against those of independent implementations.</summary>
+[TestFixture]
+internal sealed class GoldenLogitsTests
+{
+    [TestCase("tiny-F32.gguf", "reference", 64)]
+    [TestCase("tiny-F32.gguf", "reference", 7)]
+    [TestCase("tiny-F32.gguf", "reference", 1)]
+    [TestCase("tiny-BF16.gguf", "reference", 64)]
+    [TestCase("tiny-F32.gguf", "cpu", 64)]
+    [TestCase("tiny-F32.gguf", "cpu", 13)]
+    [TestCase("tiny-F32.gguf", "cpu", 1)]
+    [TestCase("tiny-BF16.gguf", "cpu", 64)]
+    [TestCase("tiny-BF16.gguf", "cpu", 13)]
+    [TestCase("tiny-BF16.gguf", "cpu", 1)]
+    public void Logits_Of64Tokens_AreWithinTolerance(string model, string kernels, int chunk) =>
+        CheckLogits(model, kernels, chunk, "ids64.txt", rowErrorMax: 1e-4);
+
+    [TestCase("tiny-F32.gguf", 4096)]
+    [TestCase("tiny-F32.gguf", 512)]
+    [TestCase("tiny-F32.gguf", 1)]
+    [TestCase("tiny-BF16.gguf", 4096)]
+    [TestCase("tiny-BF16.gguf", 1)]
+    public void Logits_Of4096Tokens_AreWithinTolerance(string model, int chunk) =>
+        CheckLogits(model, "cpu", chunk, "ids4096.txt", rowErrorMax: 1e-3);
+
+    [TestCase("reference")]
+    [TestCase("cpu")]
+    public void GreedyContinuation_OfGoldenPrompts_IsTheSame(string kernels)
+    {
+        using var manifest = Manifest();
+        using var session = Open("tiny-F32.gguf", kernels, rowsMax: 64, tokensMax: 256);
+        foreach (var golden in Entry(manifest, "tiny-F32.gguf").GetProperty("greedy").EnumerateArray())
+        {
+            int[] prompt = [.. golden.GetProperty("prompt_tokens").EnumerateArray().Select(e => e.GetInt32())];
+            int[] expected = [.. golden.GetProperty("generated").EnumerateArray().Select(e => e.GetInt32())];
+
+            var actual = session.Greedy(prompt, expected.Length);
+
+            Assert.That(actual, Is.EqualTo(expected));
+        }
+    }
+
+    private static void CheckLogits(string model, string kernels, int chunk, string idsFile, double rowErrorMax)
+    {
+        using var manifest = Manifest();
+        var golden = Entry(manifest, model).GetProperty("logits").EnumerateArray()
+            .Single(e => e.GetProperty("tokens").GetString() == idsFile);
+        int[] positions = [.. golden.GetProperty("positions").EnumerateArray().Select(e => e.GetInt32())];
+        var vocabulary = golden.GetProperty("vocab").GetInt32();
+        var bytes = File.ReadAllBytes(SharedData.PathOf("golden", golden.GetProperty("file").GetString()!));
+        var expected = MemoryMarshal.Cast<byte, float>(bytes).ToArray();
+        var text = File.ReadAllText(SharedData.PathOf("golden", idsFile));
+        int[] ids = [.. text.Split([' ', ',', '\n', '\r'], StringSplitOptions.RemoveEmptyEntries).Select(int.Parse)];
+        using var session = Open(model, kernels, rowsMax: Math.Max(chunk, 64), tokensMax: ids.Length);
+
+        var rows = session.LogitsAt(ids, positions, chunk);
+
+        double[] errors =
+        [
+            .. rows.Select((row, i) => RelativeError(row, expected.AsSpan(i * vocabulary, vocabulary))).Order()
+        ];
+        var within = errors.Count(e => e <= rowErrorMax) / (double)errors.Length;
+        TestContext.Out.WriteLine($"median {errors[errors.Length / 2]:e2}, within {rowErrorMax:e0}: {within:p1}");
+        Assert.Multiple(() =>
+        {
+            Assert.That(errors[errors.Length / 2], Is.LessThanOrEqualTo(1e-5), "median relative error");
+            Assert.That(within, Is.GreaterThanOrEqualTo(0.98), $"share of rows within {rowErrorMax}");
+        });
+    }
+
+    private static double RelativeError(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected)
+    {
+        double difference = 0, norm = 0;
+        for (var i = 0; i < expected.Length; i++)
+        {
+            difference += Math.Pow((double)actual[i] - expected[i], 2);
+            norm += Math.Pow(expected[i], 2);
+        }
+
+        return Math.Sqrt(difference / norm);
+    }
+
+    private static ModelSession Open(string model, string kernels, int rowsMax, int tokensMax) =>
+        new(SharedData.PathOf("golden", model), ModelSession.Kernels(kernels), rowsMax, tokensMax);
+
+    private static JsonDocument Manifest() =>
+        JsonDocument.Parse(File.ReadAllText(SharedData.PathOf("golden", "manifest.json")));
+
+    private static JsonElement Entry(JsonDocument manifest, string model) =>
+        manifest.RootElement.GetProperty("models").EnumerateArray()
+            .Single(e => e.GetProperty("model").GetString() == model);
+}
