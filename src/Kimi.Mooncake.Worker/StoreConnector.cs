@@ -1,0 +1,116 @@
+using System.Collections.Concurrent;
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Engine;
+using Kimi.Mooncake.Kernels;
+using Kimi.Mooncake.Store;
+
+namespace Kimi.Mooncake.Worker;
+
+/// <summary>
+/// Moves blocks between a worker's pool and the store on threads of its own. Loads and saves have their own threads and
+/// queues, so that a load never waits for a save, nor for a disk that is slow to write. Any thread may call.
+/// </summary>
+public sealed class StoreConnector : IKvConnector, IDisposable
+{
+    private readonly KvBlockStore _store;
+    private readonly PagedKvMemory _memory;
+    private readonly Action? _wake;
+    private readonly ConcurrentQueue<(KvTransferDone Done, StoreConnectorLane? Lane)> _done = new();
+    private readonly StoreConnectorLane _loads;
+    private readonly StoreConnectorLane _saves;
+    private long _lastTicket;
+
+    /// <summary>Starts the threads.</summary>
+    /// <param name="store">Where blocks are kept; outlives the connector.</param>
+    /// <param name="memory">The worker's pool; outlives the connector.</param>
+    /// <param name="options">Threads and limits.</param>
+    /// <param name="wake">Called on a thread of the connector whenever a transfer is done; must not block.</param>
+    /// <exception cref="ArgumentException">Store and pool have blocks of different sizes.</exception>
+    public StoreConnector(
+        KvBlockStore store, PagedKvMemory memory, StoreConnectorOptions? options = null, Action? wake = null)
+    {
+        ArgumentNullException.ThrowIfNull(store);
+        ArgumentNullException.ThrowIfNull(memory);
+        if (store.BlockBytes != memory.Layout.BytesPerBlock)
+        {
+            throw new ArgumentException(
+                $"blocks of the pool have {memory.Layout.BytesPerBlock} bytes, those of the store {store.BlockBytes}",
+                nameof(memory));
+        }
+
+        options ??= new StoreConnectorOptions();
+        _store = store;
+        _memory = memory;
+        _wake = wake;
+        _loads = new StoreConnectorLane("kv load", options.LoadThreads, options.QueuedLoadsMax, Load, Finish);
+        _saves = new StoreConnectorLane("kv save", options.SaveThreads, options.QueuedSavesMax, Save, Finish);
+    }
+
+    /// <inheritdoc />
+    public int CountStored(ReadOnlySpan<BlockKey> keys) => _store.CountStored(keys);
+
+    /// <inheritdoc />
+    public long BeginLoad(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<int> blockIds) =>
+        Begin(_loads, keys, keys, blockIds);
+
+    /// <inheritdoc />
+    public long BeginSave(
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds) =>
+        Begin(_saves, keys, parentKeys, blockIds);
+
+    /// <inheritdoc />
+    public bool TryTakeDone(out KvTransferDone done)
+    {
+        var taken = _done.TryDequeue(out var entry);
+        entry.Lane?.Release();
+        done = entry.Done;
+        return taken;
+    }
+
+    /// <summary>Turns down new transfers, finishes those begun and ends the threads.</summary>
+    public void Dispose()
+    {
+        _loads.Dispose();
+        _saves.Dispose();
+    }
+
+    private long Begin(
+        StoreConnectorLane lane, ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parents,
+        ReadOnlySpan<int> blockIds)
+    {
+        if (parents.Length != keys.Length || blockIds.Length != keys.Length)
+        {
+            throw new ArgumentException(
+                $"{keys.Length} keys need as many parent keys and blocks, not {parents.Length} and {blockIds.Length}");
+        }
+
+        foreach (var blockId in blockIds)
+        {
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(
+                (uint)blockId, (uint)_memory.BlockCount, nameof(blockIds));
+        }
+
+        var ticket = Interlocked.Increment(ref _lastTicket);
+        if (keys.IsEmpty)
+        {
+            Report(new KvTransferDone(ticket, 0), null);
+            return ticket;
+        }
+
+        return lane.TryBegin(ticket, keys, parents, blockIds) ? ticket : -1;
+    }
+
+    private bool Load(BlockKey key, BlockKey parent, int blockId) => _store.TryGet(key, _memory.Block(blockId));
+
+    private bool Save(BlockKey key, BlockKey parent, int blockId) =>
+        _store.Put(key, parent, _memory.Block(blockId)) is PutResult.Stored or PutResult.Duplicate;
+
+    private void Finish(StoreConnectorLane lane, long ticket, int leading) =>
+        Report(new KvTransferDone(ticket, leading), lane);
+
+    private void Report(KvTransferDone done, StoreConnectorLane? lane)
+    {
+        _done.Enqueue((done, lane));
+        _wake?.Invoke();
+    }
+}
