@@ -1,0 +1,13 @@
+using Microsoft.Extensions.Logging;
+
+namespace Kimi.Mooncake.Gateway;
+
+/// <summary>Log messages of the gateway. Prompts and answers are never logged.</summary>
+internal static partial class GatewayLog
+{
+    [LoggerMessage(1, LogLevel.Error, "Request {RequestId} failed", EventName = "RequestFailed")]
+    public static partial void RequestFailed(ILogger logger, string requestId, Exception exception);
+
+    [LoggerMessage(2, LogLevel.Debug, "Request {RequestId} was refused: {Reason}", EventName = "RequestRefused")]
+    public static partial void RequestRefused(ILogger logger, string requestId, string reason);
+}

@@ -1,0 +1,106 @@
+using System.Net;
+using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Gateway.OpenAi;
+using Kimi.Mooncake.Tokenization;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace Kimi.Mooncake.Gateway;
+
+/// <summary>What the gateway serves and what it needs for that.</summary>
+/// <param name="Generator">Continues prompts; owned by the caller.</param>
+/// <param name="Tokenizer">The model's tokenizer.</param>
+/// <param name="Template">
+/// The model's conversation format and stop tokens; null for a model without one, whose chat endpoint then answers 400.
+/// </param>
+/// <param name="Time">The clock.</param>
+/// <param name="Loggers">Where logs go; owned by the caller.</param>
+/// <param name="Seed">Start of the sequence that gives requests without a seed theirs.</param>
+public sealed record GatewayParts(
+    ITokenGenerator Generator,
+    KimiTokenizer Tokenizer,
+    KimiChatTemplate? Template,
+    TimeProvider Time,
+    ILoggerFactory Loggers,
+    ulong Seed);
+
+/// <summary>The HTTP server: composition, start and stop.</summary>
+public sealed class GatewayServer : IAsyncDisposable
+{
+    private readonly WebApplication _application;
+
+    private GatewayServer(WebApplication application) => _application = application;
+
+    /// <summary>The address that is listened on, with the true port; only after <see cref="StartAsync"/>.</summary>
+    public Uri Address => new(_application.Services.GetRequiredService<IServer>()
+        .Features.GetRequiredFeature<IServerAddressesFeature>().Addresses.First());
+
+    /// <summary>Composes a server; nothing is opened yet.</summary>
+    /// <param name="options">Where to listen and what to accept; already validated.</param>
+    /// <param name="parts">What to serve.</param>
+    /// <exception cref="ArgumentException">The address is not an IP address.</exception>
+    public static GatewayServer Create(GatewayOptions options, GatewayParts parts)
+    {
+        if (!IPAddress.TryParse(options.Address, out var address))
+        {
+            throw new ArgumentException($"Address '{options.Address}' is not an IP address", nameof(options));
+        }
+
+        // The empty builder reads no files or variables of its own: configuration comes in through the options alone.
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Services.AddSingleton(parts.Loggers);
+        builder.Services.AddSingleton<IHostLifetime, CallerOwnedLifetime>();
+        builder.Services.AddRouting();
+        builder.Services.Configure<HostOptions>(
+            host => host.ShutdownTimeout = TimeSpan.FromSeconds(options.ShutdownSeconds));
+        builder.WebHost.UseKestrelCore();
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxConcurrentConnections = options.ConnectionsMax;
+
+            // The body reader has the limit, so that the refusal is an error object like every other.
+            kestrel.Limits.MaxRequestBodySize = null;
+            kestrel.Listen(address, options.Port, listener => listener.Protocols = HttpProtocols.Http1);
+        });
+
+        var application = builder.Build();
+        var metrics = new GatewayMetrics();
+        var failures = new FailureResponse(options, parts.Loggers.CreateLogger("Kimi.Mooncake.Gateway"));
+        var requests = new RequestObserver(metrics, parts.Time, failures);
+        application.Use(requests.InvokeAsync);
+        StatusEndpoints.Map(application, parts.Generator, metrics);
+        CompletionEndpoints.Map(application, options, parts, metrics, failures);
+        return new GatewayServer(application);
+    }
+
+    /// <summary>Starts to listen.</summary>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="IOException">The port is in use.</exception>
+    public Task StartAsync(CancellationToken cancellationToken) => _application.StartAsync(cancellationToken);
+
+    /// <summary>
+    /// Accepts nothing more and waits for open requests, at most <see cref="GatewayOptions.ShutdownSeconds"/>; those still
+    /// open are then cancelled.
+    /// </summary>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public Task StopAsync(CancellationToken cancellationToken) => _application.StopAsync(cancellationToken);
+
+    /// <inheritdoc />
+    public ValueTask DisposeAsync() => _application.DisposeAsync();
+
+    /// <summary>Signals and the console belong to whoever starts the server.</summary>
+    private sealed class CallerOwnedLifetime : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    }
+}

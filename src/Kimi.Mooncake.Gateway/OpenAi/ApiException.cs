@@ -1,0 +1,57 @@
+using System.Net;
+
+namespace Kimi.Mooncake.Gateway.OpenAi;
+
+/// <summary>A request ends with this error object.</summary>
+/// <param name="status">HTTP status.</param>
+/// <param name="type">The error's <c>type</c>.</param>
+/// <param name="code">The error's <c>code</c>; null where there is no fixed name.</param>
+/// <param name="param">The field at fault; null where it is not one field.</param>
+/// <param name="message">What is wrong and what would be accepted, for the caller.</param>
+internal sealed class ApiException(HttpStatusCode status, string type, string? code, string? param, string message)
+    : Exception(message)
+{
+    private const string InvalidRequest = "invalid_request_error";
+
+    public HttpStatusCode Status { get; } = status;
+
+    public string Type { get; } = type;
+
+    public string? Code { get; } = code;
+
+    public string? Param { get; } = param;
+
+    public static ApiException Invalid(string? param, string code, string message) =>
+        new(HttpStatusCode.BadRequest, InvalidRequest, code, param, message);
+
+    public static ApiException WrongType(string param, string expected, string found) =>
+        Invalid(param, "invalid_type", $"Invalid type for '{param}': expected {expected}, but got {found}.");
+
+    public static ApiException WrongValue(string param, string message) =>
+        Invalid(param, "invalid_value", $"Invalid value for '{param}': {message}.");
+
+    public static ApiException Unsupported(string param, string message) =>
+        Invalid(param, "unsupported_value", $"Unsupported value for '{param}': {message}.");
+
+    public static ApiException Missing(string param) =>
+        Invalid(param, "missing_required_parameter", $"Missing required parameter: '{param}'.");
+
+    public static ApiException ContextExceeded(string param, string message) =>
+        Invalid(param, "context_length_exceeded", message);
+
+    public static ApiException ModelNotFound(string model) => new(
+        HttpStatusCode.NotFound, InvalidRequest, "model_not_found", "model", $"The model '{model}' does not exist.");
+
+    public static ApiException BodyTooLarge(int bytesMax) => new(
+        HttpStatusCode.RequestEntityTooLarge, InvalidRequest, "request_too_large", null,
+        $"The request body is larger than {bytesMax} bytes.");
+
+    public static ApiException Busy(string message) =>
+        new(HttpStatusCode.TooManyRequests, "rate_limit_error", "queue_full", null, message);
+
+    public static ApiException NotReady(string reason) =>
+        new(HttpStatusCode.ServiceUnavailable, "service_unavailable_error", "not_ready", null, reason);
+
+    public static ApiException Internal(string message) =>
+        new(HttpStatusCode.InternalServerError, "server_error", "internal_error", null, message);
+}

@@ -1,0 +1,79 @@
+using System.Text;
+using Kimi.Mooncake.Core;
+
+namespace Kimi.Mooncake.Gateway.OpenAi;
+
+/// <summary>One choice of a call while it is generated.</summary>
+internal sealed class Choice
+{
+    /// <summary>Place among the response's choices.</summary>
+    public required int Index { get; init; }
+
+    /// <summary>Whether it is its prompt's first choice, which accounts for the prompt.</summary>
+    public required bool IsFirstOfPrompt { get; init; }
+
+    public required GenerationRequest Request { get; init; }
+
+    public required ChoiceText Text { get; init; }
+
+    /// <summary>The prompt's text where it is to be repeated; otherwise null.</summary>
+    public string? Echo { get; init; }
+
+    /// <summary>Prompt tokens whose prefill was skipped.</summary>
+    public int CachedTokens { get; set; }
+
+    /// <summary>Why it ended: <c>stop</c> or <c>length</c>; null until then.</summary>
+    public string? FinishReason { get; set; }
+
+    /// <summary>Usage of all choices of a call.</summary>
+    public static TokenUsage Sum(IEnumerable<Choice> choices)
+    {
+        var usage = default(TokenUsage);
+        foreach (var choice in choices)
+        {
+            usage = new TokenUsage(
+                usage.Prompt + (choice.IsFirstOfPrompt ? choice.Request.PromptTokens.Count : 0),
+                usage.Cached + (choice.IsFirstOfPrompt ? choice.CachedTokens : 0),
+                usage.Completion + choice.Text.TokenCount);
+        }
+
+        return usage;
+    }
+}
+
+/// <summary>Where the events of a call's choices go. Several choices may call at once.</summary>
+internal interface IChoiceSink
+{
+    /// <summary>Some of a prompt was computed.</summary>
+    ValueTask ProgressAsync(Choice choice, PrefillProgressed progress, CancellationToken cancellationToken);
+
+    /// <summary>Text may be sent; returns when there is room for more.</summary>
+    ValueTask TextAsync(Choice choice, TextDelta delta, CancellationToken cancellationToken);
+
+    /// <summary>A choice has its finish reason.</summary>
+    ValueTask FinishedAsync(Choice choice, CancellationToken cancellationToken);
+}
+
+/// <summary>Collects a response that is sent as a whole.</summary>
+/// <param name="choices">Number of choices.</param>
+internal sealed class WholeResponse(int choices) : IChoiceSink
+{
+    private readonly StringBuilder[] _texts = [.. Enumerable.Range(0, choices).Select(_ => new StringBuilder())];
+    private readonly List<PlacedToken>[] _tokens = [.. Enumerable.Range(0, choices).Select(_ => new List<PlacedToken>())];
+
+    public ValueTask ProgressAsync(Choice choice, PrefillProgressed progress, CancellationToken cancellationToken) =>
+        ValueTask.CompletedTask;
+
+    public ValueTask TextAsync(Choice choice, TextDelta delta, CancellationToken cancellationToken)
+    {
+        _texts[choice.Index].Append(delta.Text);
+        _tokens[choice.Index].AddRange(delta.Tokens);
+        return ValueTask.CompletedTask;
+    }
+
+    public ValueTask FinishedAsync(Choice choice, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
+    /// <summary>Text and tokens of a finished choice.</summary>
+    public (string Text, IReadOnlyList<PlacedToken> Tokens) Of(Choice choice) =>
+        (choice.Echo + _texts[choice.Index], _tokens[choice.Index]);
+}

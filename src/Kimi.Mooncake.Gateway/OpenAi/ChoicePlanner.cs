@@ -1,0 +1,96 @@
+using System.Globalization;
+using Kimi.Mooncake.Core;
+
+namespace Kimi.Mooncake.Gateway.OpenAi;
+
+/// <summary>Tokenizes a call's prompts, checks them against the context, and lays out its choices.</summary>
+/// <param name="options">Limits.</param>
+/// <param name="parts">Tokenizer, template and model.</param>
+/// <param name="seeds">Seeds for calls without one.</param>
+internal sealed class ChoicePlanner(GatewayOptions options, GatewayParts parts, SeedSequence seeds)
+{
+    /// <summary>The call's choices, prompt by prompt.</summary>
+    /// <param name="call">The call.</param>
+    /// <param name="requestId">What its generations are called in logs.</param>
+    public List<Choice> Plan(CompletionCall call, string requestId)
+    {
+        var choices = new List<Choice>(call.Prompts.Count * call.ChoicesPerPrompt);
+        var seed = call.Seed ?? seeds.Next();
+        IReadOnlyList<int> stopTokens = call.IgnoreEos ? [] : parts.Template?.StopTokens ?? [];
+        foreach (var prompt in call.Prompts)
+        {
+            var tokens = Tokenize(prompt, call);
+            var newTokens = TokensToGenerate(call, prompt, tokens.Length);
+            for (var i = 0; i < call.ChoicesPerPrompt; i++)
+            {
+                choices.Add(new Choice
+                {
+                    Index = choices.Count,
+                    IsFirstOfPrompt = i == 0,
+                    Echo = call.Echo ? prompt.Text ?? parts.Tokenizer.Decode(tokens) : null,
+                    Text = new ChoiceText(parts.Tokenizer.Vocabulary, call.StopSequences, call.Sampling.Logprobs),
+                    Request = new GenerationRequest
+                    {
+                        RequestId = string.Create(CultureInfo.InvariantCulture, $"{requestId}-{choices.Count}"),
+                        PromptTokens = tokens,
+                        MaxNewTokens = newTokens,
+                        Sampling = call.Sampling with { Seed = unchecked(seed + (ulong)i) },
+                        StopTokens = stopTokens,
+                        CacheSalt = call.CacheSalt,
+                        ReportProgress = call.ReturnProgress && i == 0,
+                    },
+                });
+            }
+        }
+
+        return choices;
+    }
+
+    private int[] Tokenize(PromptInput prompt, CompletionCall call)
+    {
+        if (prompt.Tokens is not null)
+        {
+            return prompt.Tokens;
+        }
+
+        // A token stands for at most so many bytes, and each UTF-16 unit takes at least one: what cannot fit is refused
+        // before the work of tokenizing it.
+        var units = prompt.Text?.Length ?? prompt.Messages!.Sum(m => (long)m.Content.Length);
+        var tokensMin = (units + parts.Tokenizer.Vocabulary.TokenBytesMax - 1) / parts.Tokenizer.Vocabulary.TokenBytesMax;
+        if (tokensMin >= parts.Generator.Model.ContextLength)
+        {
+            throw TooLong(call, prompt, tokensMin, "at least ");
+        }
+
+        if (prompt.Text is not null)
+        {
+            return parts.Tokenizer.Encode(prompt.Text);
+        }
+
+        return parts.Template is { } template
+            ? template.Render(prompt.Messages!)
+            : throw ApiException.Unsupported("model", "this model has no conversation format; use /v1/completions");
+    }
+
+    private int TokensToGenerate(CompletionCall call, PromptInput prompt, int promptTokens)
+    {
+        var room = parts.Generator.Model.ContextLength - promptTokens;
+        if (room < 1 || call.MaxTokens > room)
+        {
+            throw TooLong(call, prompt, promptTokens, "");
+        }
+
+        return call.MaxTokens ?? (prompt.Messages is null ? Math.Min(room, options.CompletionTokensDefault) : room);
+    }
+
+    private ApiException TooLong(CompletionCall call, PromptInput prompt, long promptTokens, string precision)
+    {
+        var context = parts.Generator.Model.ContextLength;
+        var asked = promptTokens >= context || call.MaxTokens is null
+            ? $"the prompt has {precision}{promptTokens} tokens and leaves no room for an answer"
+            : $"{promptTokens + call.MaxTokens} tokens were asked for: {promptTokens} in the prompt and " +
+                $"{call.MaxTokens} as '{call.MaxTokensField}'";
+        return ApiException.ContextExceeded(
+            prompt.Field, $"This model's maximum context length is {context} tokens, but {asked}.");
+    }
+}

@@ -1,0 +1,158 @@
+using System.Buffers;
+using System.Runtime.ExceptionServices;
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Kimi.Mooncake.Gateway.OpenAi;
+
+/// <summary>The two completion endpoints: from the body to the last byte.</summary>
+internal sealed class CompletionEndpoints
+{
+    private readonly GatewayOptions _options;
+    private readonly GatewayParts _parts;
+    private readonly GatewayMetrics _metrics;
+    private readonly FailureResponse _failures;
+    private readonly ChoicePlanner _planner;
+    private int _inFlight;
+
+    private CompletionEndpoints(
+        GatewayOptions options, GatewayParts parts, GatewayMetrics metrics, FailureResponse failures)
+    {
+        _options = options;
+        _parts = parts;
+        _metrics = metrics;
+        _failures = failures;
+        _planner = new ChoicePlanner(options, parts, new SeedSequence(parts.Seed));
+    }
+
+    public static void Map(
+        IEndpointRouteBuilder routes, GatewayOptions options, GatewayParts parts, GatewayMetrics metrics,
+        FailureResponse failures)
+    {
+        var endpoints = new CompletionEndpoints(options, parts, metrics, failures);
+        var parser = new CallParser(options, parts.Generator.Model);
+        var chat = new ChatShape(parts.Tokenizer.Vocabulary);
+        var text = new TextShape(parts.Tokenizer.Vocabulary);
+        routes.MapPost("/v1/chat/completions", context => endpoints.AnswerAsync(context, parser.ParseChat, chat));
+        routes.MapPost("/v1/completions", context => endpoints.AnswerAsync(context, parser.ParseText, text));
+    }
+
+    private async Task AnswerAsync(HttpContext context, Func<JsonFields, CompletionCall> parse, ResponseShape shape)
+    {
+        var arrival = _parts.Time.GetTimestamp();
+        var inFlight = Interlocked.Increment(ref _inFlight);
+        try
+        {
+            if (inFlight > _options.RequestsInFlightMax)
+            {
+                throw ApiException.Busy(
+                    $"The server is busy: {_options.RequestsInFlightMax} requests are in progress. Retry later.");
+            }
+
+            var status = _parts.Generator.Status();
+            if (!status.Ready)
+            {
+                throw ApiException.NotReady($"The server is not ready: {status.NotReadyReason}");
+            }
+
+            var call = await ReadAsync(context, parse);
+            var choices = _planner.Plan(call, context.TraceIdentifier);
+            var envelope = new ResponseEnvelope(
+                shape, shape.IdPrefix + context.TraceIdentifier,
+                _parts.Time.GetUtcNow().ToUnixTimeSeconds(), _parts.Generator.Model);
+            await (call.Stream
+                ? StreamAsync(context, call, choices, envelope, arrival)
+                : AnswerWholeAsync(context, call, choices, envelope, arrival));
+            var usage = Choice.Sum(choices);
+            _metrics.CountTokens(usage.Prompt, usage.Cached, usage.Completion);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _inFlight);
+            _metrics.Request.Observe(_parts.Time.GetElapsedTime(arrival).TotalSeconds);
+        }
+    }
+
+    private async Task<CompletionCall> ReadAsync(HttpContext context, Func<JsonFields, CompletionCall> parse)
+    {
+        using var body = await RequestBody.ReadAsync(context.Request, _options, context.RequestAborted);
+        try
+        {
+            return parse(body.Fields);
+        }
+        catch (InvalidOperationException)
+        {
+            // The only thing left that the JSON reader refuses after the document was parsed.
+            throw ApiException.Invalid(null, "invalid_json", "A field's name has an escape of half a surrogate pair.");
+        }
+    }
+
+    private async Task AnswerWholeAsync(
+        HttpContext context, CompletionCall call, List<Choice> choices, ResponseEnvelope envelope, long arrival)
+    {
+        var response = new WholeResponse(choices.Count);
+        await new ChoiceRun(_parts.Generator, response, _metrics, _parts.Time, arrival)
+            .RunAsync(choices, context.RequestAborted);
+
+        var body = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(body, FailureResponse.WriterOptions))
+        {
+            envelope.WriteStart(writer, chunk: false);
+            writer.WriteStartArray("choices"u8);
+            foreach (var choice in choices)
+            {
+                var (text, tokens) = response.Of(choice);
+                writer.WriteStartObject();
+                writer.WriteNumber("index"u8, choice.Index);
+                envelope.Shape.WriteChoice(writer, text, call.Sampling.Logprobs ? tokens : null);
+                writer.WriteString("finish_reason"u8, choice.FinishReason);
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndArray();
+            ResponseEnvelope.WriteUsage(writer, Choice.Sum(choices));
+            writer.WriteEndObject();
+        }
+
+        context.Response.ContentType = "application/json";
+        context.Response.ContentLength = body.WrittenCount;
+        await context.Response.BodyWriter.WriteAsync(body.WrittenMemory, context.RequestAborted);
+    }
+
+    private async Task StreamAsync(
+        HttpContext context, CompletionCall call, List<Choice> choices, ResponseEnvelope envelope, long arrival)
+    {
+        var aborted = context.RequestAborted;
+        using var stream = new EventStream(context.Response, envelope, call, choices, _parts.Time);
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(aborted);
+        var keepAlive = stream.KeepAliveAsync(_options, ended.Token);
+        Exception? failure = null;
+        try
+        {
+            await new ChoiceRun(_parts.Generator, stream, _metrics, _parts.Time, arrival).RunAsync(choices, aborted);
+        }
+        catch (Exception exception)
+        {
+            failure = exception;
+        }
+
+        // Only once nothing else can begin the response is it certain how a failure must be told. What the keep-alive
+        // itself ran into is a closed connection, which everything else meets too.
+        await ended.CancelAsync();
+        await keepAlive.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (failure is null)
+        {
+            await stream.EndAsync(aborted);
+        }
+        else if (context.Response.HasStarted && !aborted.IsCancellationRequested)
+        {
+            await stream.FailAsync(_failures.Describe(failure, context.TraceIdentifier), aborted);
+        }
+        else
+        {
+            ExceptionDispatchInfo.Throw(failure);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+using System.Text.Json;
+using Kimi.Mooncake.Core;
+using Microsoft.AspNetCore.Http;
+
+namespace Kimi.Mooncake.Gateway.OpenAi;
+
+/// <summary>
+/// Sends a response as server-sent events. Each event is flushed, and a flush waits for the reader: a slow one holds up
+/// its own generation and nothing grows. One lock orders the choices' events and the keep-alive comments.
+/// </summary>
+internal sealed class EventStream : IChoiceSink, IDisposable
+{
+    private readonly HttpResponse _response;
+    private readonly ResponseEnvelope _envelope;
+    private readonly CompletionCall _call;
+    private readonly IReadOnlyList<Choice> _choices;
+    private readonly TimeProvider _time;
+    private readonly long _startTimestamp;
+    private readonly SemaphoreSlim _lock = new(1);
+    private readonly Utf8JsonWriter _writer;
+    private bool _wroteSinceTick;
+
+    public EventStream(
+        HttpResponse response, ResponseEnvelope envelope, CompletionCall call, IReadOnlyList<Choice> choices,
+        TimeProvider time)
+    {
+        _response = response;
+        _envelope = envelope;
+        _call = call;
+        _choices = choices;
+        _time = time;
+        _startTimestamp = time.GetTimestamp();
+        _writer = new Utf8JsonWriter(response.BodyWriter, FailureResponse.WriterOptions);
+    }
+
+    public async ValueTask ProgressAsync(Choice choice, PrefillProgressed progress, CancellationToken cancellationToken)
+    {
+        if (_call.ReturnProgress)
+        {
+            await SendAsync(() => WriteProgress(choice, progress), cancellationToken);
+        }
+    }
+
+    public ValueTask TextAsync(Choice choice, TextDelta delta, CancellationToken cancellationToken) => SendAsync(
+        () => WriteChunk(choice, null, () => _envelope.Shape.WriteDelta(_writer, delta, _call.Sampling.Logprobs)),
+        cancellationToken);
+
+    public ValueTask FinishedAsync(Choice choice, CancellationToken cancellationToken) => SendAsync(
+        () => WriteChunk(choice, choice.FinishReason, () => _envelope.Shape.WriteEmptyDelta(_writer)),
+        cancellationToken);
+
+    /// <summary>Begins the response if nothing has yet.</summary>
+    public ValueTask StartAsync(CancellationToken cancellationToken) => SendAsync(() => { }, cancellationToken);
+
+    /// <summary>
+    /// Begins the response after a while even without an event, and breaks silences with comments, until cancelled.
+    /// </summary>
+    public async Task KeepAliveAsync(GatewayOptions options, CancellationToken cancellationToken)
+    {
+        await Task.Delay(TimeSpan.FromMilliseconds(options.StreamStartMs), _time, cancellationToken);
+        await StartAsync(cancellationToken);
+        using var ticks = new PeriodicTimer(TimeSpan.FromSeconds(options.StreamKeepAliveSeconds), _time);
+        while (await ticks.WaitForNextTickAsync(cancellationToken))
+        {
+            if (!Interlocked.Exchange(ref _wroteSinceTick, false))
+            {
+                await SendAsync(() => WriteRaw(": keep-alive\n\n"u8), cancellationToken);
+                Interlocked.Exchange(ref _wroteSinceTick, false);
+            }
+        }
+    }
+
+    /// <summary>Sends usage where asked for, then the end mark.</summary>
+    public ValueTask EndAsync(CancellationToken cancellationToken) => SendAsync(
+        () =>
+        {
+            if (_call.IncludeUsage)
+            {
+                WriteData(() =>
+                {
+                    _envelope.WriteStart(_writer, chunk: true);
+                    _writer.WriteStartArray("choices"u8);
+                    _writer.WriteEndArray();
+                    ResponseEnvelope.WriteUsage(_writer, Choice.Sum(_choices));
+                    _writer.WriteEndObject();
+                });
+            }
+
+            WriteRaw("data: [DONE]\n\n"u8);
+        },
+        cancellationToken);
+
+    /// <summary>Ends the stream with an error object in place of the rest.</summary>
+    public ValueTask FailAsync(ApiException error, CancellationToken cancellationToken) =>
+        SendAsync(() => WriteData(() => FailureResponse.WriteError(_writer, error)), cancellationToken);
+
+    public void Dispose()
+    {
+        _writer.Dispose();
+        _lock.Dispose();
+    }
+
+    private async ValueTask SendAsync(Action write, CancellationToken cancellationToken)
+    {
+        await _lock.WaitAsync(cancellationToken);
+        try
+        {
+            if (!_response.HasStarted)
+            {
+                Open();
+                await _response.StartAsync(cancellationToken);
+                WriteOpenings();
+            }
+
+            write();
+            _wroteSinceTick = true;
+            await _response.BodyWriter.FlushAsync(cancellationToken);
+        }
+        finally
+        {
+            _lock.Release();
+        }
+    }
+
+    private void Open()
+    {
+        _response.StatusCode = StatusCodes.Status200OK;
+        _response.ContentType = "text/event-stream; charset=utf-8";
+        _response.Headers.CacheControl = "no-cache";
+
+        // Asks a reverse proxy not to collect events before it passes them on.
+        _response.Headers["X-Accel-Buffering"] = "no";
+    }
+
+    private void WriteOpenings()
+    {
+        foreach (var choice in _choices)
+        {
+            if (_envelope.Shape.HasOpening(choice.Echo))
+            {
+                WriteChunk(choice, null, () => _envelope.Shape.WriteOpening(_writer, choice.Echo));
+            }
+        }
+    }
+
+    private void WriteProgress(Choice choice, PrefillProgressed progress) => WriteData(() =>
+    {
+        WriteChunkStart(choice, null, () => _envelope.Shape.WriteEmptyDelta(_writer));
+        _writer.WriteStartObject("prompt_progress"u8);
+        _writer.WriteNumber("total"u8, progress.PromptTokens);
+        _writer.WriteNumber("cache"u8, progress.CachedTokens);
+        _writer.WriteNumber("processed"u8, progress.ProcessedTokens);
+        _writer.WriteNumber("time_ms"u8, (long)_time.GetElapsedTime(_startTimestamp).TotalMilliseconds);
+        _writer.WriteEndObject();
+        _writer.WriteEndObject();
+    });
+
+    private void WriteChunk(Choice choice, string? finishReason, Action writeDelta) => WriteData(() =>
+    {
+        WriteChunkStart(choice, finishReason, writeDelta);
+        _writer.WriteEndObject();
+    });
+
+    private void WriteChunkStart(Choice choice, string? finishReason, Action writeDelta)
+    {
+        _envelope.WriteStart(_writer, chunk: true);
+        _writer.WriteStartArray("choices"u8);
+        _writer.WriteStartObject();
+        _writer.WriteNumber("index"u8, choice.Index);
+        writeDelta();
+        _writer.WriteString("finish_reason"u8, finishReason);
+        _writer.WriteEndObject();
+        _writer.WriteEndArray();
+        if (_call.IncludeUsage)
+        {
+            _writer.WriteNull("usage"u8);
+        }
+    }
+
+    private void WriteData(Action writeObject)
+    {
+        WriteRaw("data: "u8);
+        _writer.Reset();
+        writeObject();
+        _writer.Flush();
+        WriteRaw("\n\n"u8);
+    }
+
+    private void WriteRaw(ReadOnlySpan<byte> text)
+    {
+        text.CopyTo(_response.BodyWriter.GetSpan(text.Length));
+        _response.BodyWriter.Advance(text.Length);
+    }
+}

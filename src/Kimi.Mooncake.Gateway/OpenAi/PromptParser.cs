@@ -1,0 +1,195 @@
+using System.Text;
+using System.Text.Json;
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Tokenization;
+
+namespace Kimi.Mooncake.Gateway.OpenAi;
+
+/// <summary>Reads conversations and prompts out of a request.</summary>
+internal static class PromptParser
+{
+    /// <summary>The field <c>messages</c>.</summary>
+    public static List<ChatMessage> Messages(JsonFields fields, GatewayOptions options)
+    {
+        if (!fields.TryGetArray("messages", out var array))
+        {
+            throw ApiException.Missing("messages");
+        }
+
+        var count = array.Value.GetArrayLength();
+        if (count == 0 || count > options.MessagesMax)
+        {
+            throw ApiException.WrongValue("messages", $"expected 1 to {options.MessagesMax} messages, but got {count}");
+        }
+
+        var messages = new List<ChatMessage>(count);
+        foreach (var element in array.Value.EnumerateArray())
+        {
+            messages.Add(Message(element, $"messages[{messages.Count}]"));
+        }
+
+        return messages;
+    }
+
+    /// <summary>The field <c>prompt</c>: a text, token ids, or an array of either.</summary>
+    public static List<PromptInput> Prompts(JsonFields fields, GatewayOptions options, ModelCard model)
+    {
+        if (!fields.TryGet("prompt", out var prompt))
+        {
+            throw ApiException.Missing("prompt");
+        }
+
+        if (prompt.ValueKind == JsonValueKind.String)
+        {
+            return [TextPrompt(prompt, "prompt")];
+        }
+
+        if (prompt.ValueKind != JsonValueKind.Array)
+        {
+            throw ApiException.WrongType(
+                "prompt", "a string, an array of strings, or arrays of token ids", JsonFields.Describe(prompt));
+        }
+
+        var count = prompt.GetArrayLength();
+        if (count == 0)
+        {
+            throw ApiException.WrongValue("prompt", "it is empty");
+        }
+
+        if (prompt[0].ValueKind == JsonValueKind.Number)
+        {
+            return [TokenPrompt(prompt, "prompt", model)];
+        }
+
+        if (count > options.PromptsMax)
+        {
+            throw ApiException.WrongValue("prompt", $"expected at most {options.PromptsMax} prompts, but got {count}");
+        }
+
+        var prompts = new List<PromptInput>(count);
+        foreach (var element in prompt.EnumerateArray())
+        {
+            var name = $"prompt[{prompts.Count}]";
+            prompts.Add(element.ValueKind == JsonValueKind.Array
+                ? TokenPrompt(element, name, model)
+                : TextPrompt(element, name));
+        }
+
+        return prompts;
+    }
+
+    private static PromptInput TextPrompt(JsonElement element, string name)
+    {
+        var text = JsonFields.TextOf(element, name);
+        return text.Length > 0
+            ? new PromptInput { Text = text, Field = name }
+            : throw ApiException.WrongValue(name, "it is empty");
+    }
+
+    private static PromptInput TokenPrompt(JsonElement array, string name, ModelCard model)
+    {
+        var count = array.GetArrayLength();
+        if (count == 0)
+        {
+            throw ApiException.WrongValue(name, "it is empty");
+        }
+
+        // Checked before the ids are copied, so that a hostile array costs nothing more.
+        if (count >= model.ContextLength)
+        {
+            throw ApiException.ContextExceeded(
+                name,
+                $"This model's context length is {model.ContextLength} tokens, but the prompt has {count} tokens.");
+        }
+
+        var tokens = new int[count];
+        var index = 0;
+        foreach (var element in array.EnumerateArray())
+        {
+            if (element.ValueKind != JsonValueKind.Number || !element.TryGetInt32(out var id))
+            {
+                throw ApiException.WrongType($"{name}[{index}]", "a token id", JsonFields.Describe(element));
+            }
+
+            if (id < 0 || id >= model.VocabularySize)
+            {
+                throw ApiException.WrongValue(
+                    $"{name}[{index}]", $"token ids are 0 to {model.VocabularySize - 1}, but got {id}");
+            }
+
+            tokens[index++] = id;
+        }
+
+        return new PromptInput { Tokens = tokens, Field = name };
+    }
+
+    private static ChatMessage Message(JsonElement element, string name)
+    {
+        if (element.ValueKind != JsonValueKind.Object)
+        {
+            throw ApiException.WrongType(name, "an object", JsonFields.Describe(element));
+        }
+
+        var fields = new JsonFields(element, name + ".");
+        var role = fields.Text("role") ?? throw ApiException.Missing(name + ".role");
+        if (role is not ("system" or "developer" or "user" or "assistant"))
+        {
+            throw ApiException.Unsupported(
+                name + ".role", $"expected system, developer, user or assistant, but got '{role}'");
+        }
+
+        if (fields.TryGetArray("tool_calls", out var calls) && calls.Value.GetArrayLength() > 0)
+        {
+            throw ApiException.Unsupported(name + ".tool_calls", "this server does not support tools yet");
+        }
+
+        if (fields.Boolean("partial"))
+        {
+            throw ApiException.Unsupported(name + ".partial", "this server does not support it yet");
+        }
+
+        return new ChatMessage(role == "developer" ? "system" : role, Content(fields, role), fields.Text("name"));
+    }
+
+    private static string Content(JsonFields fields, string role)
+    {
+        if (!fields.TryGet("content", out var content))
+        {
+            return role == "assistant" ? "" : throw ApiException.Missing(fields.Name("content"));
+        }
+
+        if (content.ValueKind == JsonValueKind.String)
+        {
+            return JsonFields.TextOf(content, fields.Name("content"));
+        }
+
+        if (content.ValueKind != JsonValueKind.Array)
+        {
+            throw ApiException.WrongType(
+                fields.Name("content"), "a string or an array of parts", JsonFields.Describe(content));
+        }
+
+        var text = new StringBuilder();
+        var index = 0;
+        foreach (var part in content.EnumerateArray())
+        {
+            text.Append(PartText(part, $"{fields.Name("content")}[{index++}]"));
+        }
+
+        return text.ToString();
+    }
+
+    private static string PartText(JsonElement part, string name)
+    {
+        if (part.ValueKind != JsonValueKind.Object)
+        {
+            throw ApiException.WrongType(name, "an object", JsonFields.Describe(part));
+        }
+
+        var fields = new JsonFields(part, name + ".");
+        var type = fields.Text("type") ?? throw ApiException.Missing(name + ".type");
+        return type == "text"
+            ? fields.Text("text") ?? throw ApiException.Missing(name + ".text")
+            : throw ApiException.Unsupported(name + ".type", $"only text parts are supported, not '{type}'");
+    }
+}

@@ -1,0 +1,195 @@
+using System.Text.Json;
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Tokenization;
+
+namespace Kimi.Mooncake.Gateway.OpenAi;
+
+/// <summary>What makes the answers of the two completion endpoints different.</summary>
+/// <param name="vocabulary">To name tokens.</param>
+internal abstract class ResponseShape(BpeVocabulary vocabulary)
+{
+    /// <summary>The least log-probability that is written; JSON has no infinity.</summary>
+    private const float LogprobMin = -9999;
+
+    protected BpeVocabulary Vocabulary { get; } = vocabulary;
+
+    /// <summary>What response ids begin with.</summary>
+    public abstract string IdPrefix { get; }
+
+    /// <summary>The <c>object</c> of a whole response.</summary>
+    public abstract string WholeObject { get; }
+
+    /// <summary>The <c>object</c> of a chunk.</summary>
+    public abstract string ChunkObject { get; }
+
+    /// <summary>Writes a whole choice without its index and finish reason.</summary>
+    public abstract void WriteChoice(Utf8JsonWriter writer, string text, IReadOnlyList<PlacedToken>? tokens);
+
+    /// <summary>Whether a choice has a chunk before its first text.</summary>
+    public abstract bool HasOpening(string? echo);
+
+    /// <summary>Writes that chunk.</summary>
+    public abstract void WriteOpening(Utf8JsonWriter writer, string? echo);
+
+    /// <summary>Writes a chunk's share of the text.</summary>
+    public abstract void WriteDelta(Utf8JsonWriter writer, TextDelta delta, bool withTokens);
+
+    /// <summary>Writes a chunk without text, for the finish reason or progress.</summary>
+    public abstract void WriteEmptyDelta(Utf8JsonWriter writer);
+
+    protected static float Finite(float logprob) => logprob >= LogprobMin ? logprob : LogprobMin;
+}
+
+/// <summary>Answers of <c>/v1/chat/completions</c>.</summary>
+internal sealed class ChatShape(BpeVocabulary vocabulary) : ResponseShape(vocabulary)
+{
+    public override string IdPrefix => "chatcmpl-";
+
+    public override string WholeObject => "chat.completion";
+
+    public override string ChunkObject => "chat.completion.chunk";
+
+    public override void WriteChoice(Utf8JsonWriter writer, string text, IReadOnlyList<PlacedToken>? tokens)
+    {
+        writer.WriteStartObject("message"u8);
+        writer.WriteString("role"u8, "assistant"u8);
+        writer.WriteString("content"u8, text);
+        writer.WriteNull("refusal"u8);
+        writer.WriteEndObject();
+        WriteLogprobs(writer, tokens);
+    }
+
+    public override bool HasOpening(string? echo) => true;
+
+    public override void WriteOpening(Utf8JsonWriter writer, string? echo)
+    {
+        writer.WriteStartObject("delta"u8);
+        writer.WriteString("role"u8, "assistant"u8);
+        writer.WriteString("content"u8, ""u8);
+        writer.WriteEndObject();
+        writer.WriteNull("logprobs"u8);
+    }
+
+    public override void WriteDelta(Utf8JsonWriter writer, TextDelta delta, bool withTokens)
+    {
+        writer.WriteStartObject("delta"u8);
+        writer.WriteString("content"u8, delta.Text);
+        writer.WriteEndObject();
+        WriteLogprobs(writer, withTokens ? delta.Tokens : null);
+    }
+
+    public override void WriteEmptyDelta(Utf8JsonWriter writer)
+    {
+        writer.WriteStartObject("delta"u8);
+        writer.WriteEndObject();
+        writer.WriteNull("logprobs"u8);
+    }
+
+    private void WriteLogprobs(Utf8JsonWriter writer, IReadOnlyList<PlacedToken>? tokens)
+    {
+        if (tokens is null)
+        {
+            writer.WriteNull("logprobs"u8);
+            return;
+        }
+
+        writer.WriteStartObject("logprobs"u8);
+        writer.WriteStartArray("content"u8);
+        foreach (var (token, _) in tokens)
+        {
+            writer.WriteStartObject();
+            WriteToken(writer, new TokenLogprob(token.TokenId, token.Logprob));
+            writer.WriteStartArray("top_logprobs"u8);
+            foreach (var alternative in token.TopLogprobs)
+            {
+                writer.WriteStartObject();
+                WriteToken(writer, alternative);
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndArray();
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+        writer.WriteNull("refusal"u8);
+        writer.WriteEndObject();
+    }
+
+    private void WriteToken(Utf8JsonWriter writer, TokenLogprob token)
+    {
+        writer.WriteString("token"u8, TokenNames.Of(Vocabulary, token.TokenId));
+        writer.WriteNumber("logprob"u8, Finite(token.Logprob));
+        writer.WriteStartArray("bytes"u8);
+        foreach (var value in Vocabulary.Bytes(token.TokenId))
+        {
+            writer.WriteNumberValue(value);
+        }
+
+        writer.WriteEndArray();
+    }
+}
+
+/// <summary>Answers of <c>/v1/completions</c>.</summary>
+internal sealed class TextShape(BpeVocabulary vocabulary) : ResponseShape(vocabulary)
+{
+    public override string IdPrefix => "cmpl-";
+
+    public override string WholeObject => "text_completion";
+
+    public override string ChunkObject => "text_completion";
+
+    public override void WriteChoice(Utf8JsonWriter writer, string text, IReadOnlyList<PlacedToken>? tokens)
+    {
+        writer.WriteString("text"u8, text);
+        WriteLogprobs(writer, tokens);
+    }
+
+    public override bool HasOpening(string? echo) => !string.IsNullOrEmpty(echo);
+
+    public override void WriteOpening(Utf8JsonWriter writer, string? echo) => WriteChoice(writer, echo!, tokens: null);
+
+    public override void WriteDelta(Utf8JsonWriter writer, TextDelta delta, bool withTokens) =>
+        WriteChoice(writer, delta.Text, withTokens ? delta.Tokens : null);
+
+    public override void WriteEmptyDelta(Utf8JsonWriter writer) => WriteChoice(writer, "", tokens: null);
+
+    private void WriteLogprobs(Utf8JsonWriter writer, IReadOnlyList<PlacedToken>? tokens)
+    {
+        if (tokens is null)
+        {
+            writer.WriteNull("logprobs"u8);
+            return;
+        }
+
+        writer.WriteStartObject("logprobs"u8);
+        WriteArray(writer, "tokens", tokens, t => writer.WriteStringValue(TokenNames.Of(Vocabulary, t.Token.TokenId)));
+        WriteArray(writer, "token_logprobs", tokens, t => writer.WriteNumberValue(Finite(t.Token.Logprob)));
+        WriteArray(writer, "top_logprobs", tokens, t => WriteAlternatives(writer, t.Token.TopLogprobs));
+        WriteArray(writer, "text_offset", tokens, t => writer.WriteNumberValue(t.TextOffset));
+        writer.WriteEndObject();
+    }
+
+    private static void WriteArray(
+        Utf8JsonWriter writer, string name, IReadOnlyList<PlacedToken> tokens, Action<PlacedToken> write)
+    {
+        writer.WriteStartArray(name);
+        foreach (var token in tokens)
+        {
+            write(token);
+        }
+
+        writer.WriteEndArray();
+    }
+
+    private void WriteAlternatives(Utf8JsonWriter writer, IReadOnlyList<TokenLogprob> alternatives)
+    {
+        writer.WriteStartObject();
+        foreach (var alternative in alternatives.DistinctBy(a => TokenNames.Of(Vocabulary, a.TokenId)))
+        {
+            writer.WriteNumber(TokenNames.Of(Vocabulary, alternative.TokenId), Finite(alternative.Logprob));
+        }
+
+        writer.WriteEndObject();
+    }
+}
