@@ -2,7 +2,7 @@ using System.Xml.Linq;
 
 namespace Kimi.Mooncake.Conventions.Tests;
 
-/// <summary>What the rules need to know of a project file. Names of projects lack the prefix <c>Kimi.Mooncake.</c></summary>
+/// <summary>What the rules need to know of a project file. Names lack the prefix <c>Kimi.Mooncake.</c></summary>
 internal sealed record ProjectFile(
     string Path,
     string Name,

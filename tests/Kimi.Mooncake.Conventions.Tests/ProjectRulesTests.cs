@@ -32,7 +32,8 @@ internal sealed class ProjectRulesTests
 
     [Test]
     public void Projects_InTheRepository_AreFound() =>
-        Assert.That(Repository.Projects("src").Select(project => project.Name), Does.Contain("Core").And.Contain("Host"));
+        Assert.That(
+            Repository.Projects("src").Select(project => project.Name), Does.Contain("Core").And.Contain("Host"));
 
     [TestCase("Core", "KvCache")]
     [TestCase("Engine", "Models")]

@@ -57,7 +57,8 @@ internal static partial class SourceRules
     public static IEnumerable<Violation> TypeNames(SourceFile file) =>
         from type in file.Root.DescendantNodes().OfType<BaseTypeDeclarationSyntax>()
         where VagueSuffixes.Any(suffix => type.Identifier.Text.EndsWith(suffix, StringComparison.Ordinal))
-        select file.At(type.Identifier, $"type {type.Identifier.Text}; name the thing that it is, in the domain's words");
+        select file.At(
+            type.Identifier, $"type {type.Identifier.Text}; name the thing that it is, in the domain's words");
 
     public static IEnumerable<Violation> Comments(SourceFile file) =>
         from trivia in file.Root.DescendantTrivia(descendIntoTrivia: false)

@@ -22,7 +22,8 @@ internal sealed class SourceRulesTests
 
     [Test]
     public void SourceFiles_OfTheRepository_AreFound() =>
-        Assert.That(Repository.SourceFiles().Select(file => file.Path), Does.Contain("src/Kimi.Mooncake.Host/Program.cs"));
+        Assert.That(
+            Repository.SourceFiles().Select(file => file.Path), Does.Contain("src/Kimi.Mooncake.Host/Program.cs"));
 
     [Test]
     public void MachineNames_InTheRepository_AreAbsent() =>

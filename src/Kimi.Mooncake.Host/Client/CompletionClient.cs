@@ -45,8 +45,16 @@ internal sealed class CompletionClient : IDisposable
         }
     }
 
-    /// <summary>The body of <c>/health</c>.</summary>
-    public Task<JsonElement> HealthAsync(CancellationToken cancellationToken) => GetAsync("health", cancellationToken);
+    /// <summary>What <c>/health</c> and <c>/metrics</c> say of the load.</summary>
+    public async Task<ServerLoad> LoadAsync(CancellationToken cancellationToken)
+    {
+        var health = await GetAsync("health", cancellationToken).ConfigureAwait(false);
+        using var message = new HttpRequestMessage(HttpMethod.Get, "metrics");
+        using var response = await SendAsync(message, HttpCompletionOption.ResponseContentRead, cancellationToken)
+            .ConfigureAwait(false);
+        var metrics = await response.Content.ReadAsStringAsync(cancellationToken).ConfigureAwait(false);
+        return ServerLoad.Parse(health, metrics);
+    }
 
     /// <summary>Name of the first model that the server has.</summary>
     public async Task<string> ModelIdAsync(CancellationToken cancellationToken)

@@ -8,7 +8,8 @@ internal abstract record StreamPart;
 /// <param name="CachedTokens">Tokens whose prefill was skipped.</param>
 /// <param name="ProcessedTokens">Tokens cached or computed so far.</param>
 /// <param name="Milliseconds">Time since prefill began.</param>
-internal sealed record PrefillPart(int TotalTokens, int CachedTokens, int ProcessedTokens, double Milliseconds) : StreamPart;
+internal sealed record PrefillPart(int TotalTokens, int CachedTokens, int ProcessedTokens, double Milliseconds)
+    : StreamPart;
 
 /// <summary>More of the answer; never empty.</summary>
 internal sealed record TextPart(string Text) : StreamPart;

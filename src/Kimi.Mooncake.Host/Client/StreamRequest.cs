@@ -2,7 +2,9 @@ using System.Text.Json.Nodes;
 
 namespace Kimi.Mooncake.Host.Client;
 
-/// <summary>A streaming request: one user message, or a raw prompt to continue. Greedy, so that answers can be judged.</summary>
+/// <summary>
+/// A streaming request: one user message, or a raw prompt to continue. Greedy, so that answers can be judged.
+/// </summary>
 internal sealed record StreamRequest
 {
     public const int MaxTokensDefault = 256;

@@ -10,7 +10,9 @@ namespace Kimi.Mooncake.Host.Commands;
 internal sealed class AskCommand
 {
     private const string DefaultServer = "http://127.0.0.1:8080";
-    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    private static readonly UTF8Encoding StrictUtf8 =
+        new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     private readonly Argument<string> _file = new("FILE") { Description = "The document, UTF-8 text." };
 
@@ -74,7 +76,8 @@ internal sealed class AskCommand
         }
         catch (DecoderFallbackException fault)
         {
-            throw new CommandException($"{path} is no UTF-8 text: invalid bytes at offset {fault.Index}", ExitCode.Usage);
+            throw new CommandException(
+                $"{path} is no UTF-8 text: invalid bytes at offset {fault.Index}", ExitCode.Usage);
         }
     }
 
@@ -104,7 +107,8 @@ internal sealed class AskCommand
         AskResult result;
         try
         {
-            result = await Asker.AskAsync(client, request, question, part => Show(part, display, isJson), cancellationToken)
+            result = await Asker
+                .AskAsync(client, request, question, part => Show(part, display, isJson), cancellationToken)
                 .ConfigureAwait(false);
         }
         finally
@@ -146,11 +150,13 @@ internal sealed class AskCommand
     private static Uri Address(string text) =>
         Uri.TryCreate(text, UriKind.Absolute, out var address) && address.Scheme is "http" or "https"
             ? address
-            : throw new CommandException($"--server {text}: expected an address such as {DefaultServer}", ExitCode.Usage);
+            : throw new CommandException(
+                $"--server {text}: expected an address such as {DefaultServer}", ExitCode.Usage);
 
     private static string Summarize(AskResult result) => string.Create(
         CultureInfo.InvariantCulture,
-        $"first token after {result.TtftS:0.000} s, all after {result.TotalS:0.000} s; prompt {result.PromptTokens:N0} " +
-        $"tokens, of them {result.CachedTokens:N0} cached and {result.PrefillTokensComputed:N0} computed; " +
+        $"first token after {result.TtftS:0.000} s, all after {result.TotalS:0.000} s; " +
+        $"prompt {result.PromptTokens:N0} tokens, of them {result.CachedTokens:N0} cached and " +
+        $"{result.PrefillTokensComputed:N0} computed; " +
         $"answer {result.CompletionTokens:N0} tokens ({result.FinishReason})");
 }

@@ -3,15 +3,11 @@ using Kimi.Mooncake.Host.Output;
 
 namespace Kimi.Mooncake.Host.Commands;
 
-/// <summary><c>mooncake model</c>: builds the built-in model's file, and describes model files.</summary>
+/// <summary><c>mooncake model</c>: what is done with model files.</summary>
 internal static class ModelCommand
 {
-    public static Command Create(Terminal terminal)
+    public static Command Create(Terminal terminal) => new("model", "Builds and describes model files.")
     {
-        var command = new Command("model", "Builds and describes model files.")
-        {
-        };
-        _ = terminal;
-        return command;
-    }
+        ModelInfoCommand.Create(terminal),
+    };
 }

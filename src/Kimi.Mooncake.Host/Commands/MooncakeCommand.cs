@@ -18,10 +18,23 @@ internal static class MooncakeCommand
             ConfigCommand.Create(terminal),
         };
         var parsed = root.Parse(arguments);
-        var code = await parsed
-            .InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }, cancellationToken)
-            .ConfigureAwait(false);
-        return parsed.Action is ParseErrorAction ? ExitCode.Usage : code;
+        if (parsed.Action is ParseErrorAction)
+        {
+            foreach (var fault in parsed.Errors)
+            {
+                terminal.Remark($"error: {fault.Message}");
+            }
+
+            terminal.Remark("`mooncake --help` and `mooncake COMMAND --help` say what is accepted");
+            return ExitCode.Usage;
+        }
+
+        var configuration = new InvocationConfiguration
+        {
+            EnableDefaultExceptionHandler = false,
+            Output = terminal.Output,
+        };
+        return await parsed.InvokeAsync(configuration, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Makes a command's errors into one line on standard error and an exit code.</summary>

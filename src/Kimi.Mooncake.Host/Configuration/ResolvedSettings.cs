@@ -30,7 +30,8 @@ internal sealed class ResolvedSettings
     public static ResolvedSettings Resolve(IReadOnlyList<SettingSection> sections, IEnumerable<GivenValue> values)
     {
         var byName = sections.SelectMany(Setting.Of)
-            .ToDictionary(setting => setting.Name, setting => new ResolvedSetting(setting, setting.Default, DefaultSource));
+            .Select(setting => new ResolvedSetting(setting, setting.Default, DefaultSource))
+            .ToDictionary(resolved => resolved.Setting.Name);
         foreach (var given in values)
         {
             if (!byName.TryGetValue(given.Name, out var known))

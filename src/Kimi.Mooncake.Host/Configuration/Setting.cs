@@ -78,7 +78,8 @@ internal sealed class Setting
     {
         _ when ValueType == typeof(string) => "text",
         _ when ValueType == typeof(bool) => "true or false",
-        { IsEnum: true } => string.Join(", ", Enum.GetNames(ValueType).Select(JsonNamingPolicy.SnakeCaseLower.ConvertName)),
+        { IsEnum: true } =>
+            string.Join(", ", Enum.GetNames(ValueType).Select(JsonNamingPolicy.SnakeCaseLower.ConvertName)),
         _ => $"{(IsWhole ? "a whole number" : "a number")}{Range}{(Unit.Length == 0 ? "" : $" {Unit}")}",
     };
 

@@ -49,7 +49,8 @@ internal static class SettingSources
         let name = (string)variable.Key
         where name.StartsWith(EnvironmentPrefix, StringComparison.Ordinal)
             && name.Contains(EnvironmentSeparator, StringComparison.Ordinal)
-        let setting = name[EnvironmentPrefix.Length..].ToLowerInvariant().Replace(EnvironmentSeparator, ".", StringComparison.Ordinal)
+        let setting = name[EnvironmentPrefix.Length..].ToLowerInvariant()
+            .Replace(EnvironmentSeparator, ".", StringComparison.Ordinal)
         orderby name
         select new GivenValue(setting, (string?)variable.Value ?? "", $"environment variable {name}");
 

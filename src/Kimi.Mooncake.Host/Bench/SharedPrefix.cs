@@ -1,0 +1,22 @@
+using Kimi.Mooncake.Host.Client;
+using Kimi.Mooncake.Models.Gguf;
+using Kimi.Mooncake.Tokenization;
+
+namespace Kimi.Mooncake.Host.Bench;
+
+/// <summary>How much of several prompts is the same, in the tokens that the server sees.</summary>
+internal static class SharedPrefix
+{
+    /// <summary>Tokens in whole blocks that all the chat prompts begin with.</summary>
+    public static int BlockTokens(string modelPath, IEnumerable<StreamRequest> requests, int tokensPerBlock)
+    {
+        using var file = GgufFile.Open(modelPath);
+        var vocabulary = GgufVocabulary.Read(file);
+        var tokenizer = new KimiTokenizer(
+            new BpeVocabulary(vocabulary.Tokens, vocabulary.TokenTypes, vocabulary.Merges));
+        var template = new KimiChatTemplate(tokenizer);
+        var prompts = requests.Select(request => template.Render([new ChatMessage("user", request.Text)])).ToList();
+        var shared = prompts.Min(prompt => prompts[0].AsSpan().CommonPrefixLength(prompt));
+        return shared / tokensPerBlock * tokensPerBlock;
+    }
+}

@@ -1,0 +1,135 @@
+using System.Text.Json.Serialization;
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Models.Gguf;
+
+namespace Kimi.Mooncake.Host.Commands;
+
+/// <summary>What a model file holds, as <c>mooncake model info</c> prints it.</summary>
+internal sealed record ModelDescription
+{
+    private const int TokensOfLongUnit = 1000;
+
+    public required string File { get; init; }
+
+    public required long FileBytes { get; init; }
+
+    public required int FormatVersion { get; init; }
+
+    public required string Name { get; init; }
+
+    public required string Architecture { get; init; }
+
+    public required string Fingerprint { get; init; }
+
+    public required int ContextLengthTokens { get; init; }
+
+    public required int VocabularySizeTokens { get; init; }
+
+    public required int HiddenSize { get; init; }
+
+    public required int LayerCount { get; init; }
+
+    public required int DenseLayerCount { get; init; }
+
+    public required int HeadCount { get; init; }
+
+    public required int QueryLoraRank { get; init; }
+
+    public required int KvLoraRank { get; init; }
+
+    public required int NopeDimension { get; init; }
+
+    public required int RopeDimension { get; init; }
+
+    public required int ValueDimension { get; init; }
+
+    public required int IntermediateSize { get; init; }
+
+    public required int ExpertIntermediateSize { get; init; }
+
+    public required int ExpertCount { get; init; }
+
+    public required int ExpertsPerToken { get; init; }
+
+    public required int SharedExpertCount { get; init; }
+
+    public required long Parameters { get; init; }
+
+    public required int TensorCount { get; init; }
+
+    /// <summary>Bytes of tensor data by encoding.</summary>
+    public required IReadOnlyDictionary<string, long> TensorBytesByType { get; init; }
+
+    public required int KvBytesPerToken { get; init; }
+
+    [JsonPropertyName("kv_bytes_per_1k_tokens")]
+    public required long KvBytesPer1KTokens { get; init; }
+
+    public required int KvBytesPerBlock { get; init; }
+
+    /// <summary>Tokens of the block that <see cref="KvBytesPerBlock"/> is about.</summary>
+    public required int BlockTokens { get; init; }
+
+    /// <summary>What the file says and this version does not use.</summary>
+    public required IReadOnlyList<string> Notes { get; init; }
+
+    /// <summary>Every tensor; null unless asked for.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<TensorDescription>? Tensors { get; init; }
+
+    /// <exception cref="ModelFileException">The file is no model that can be read.</exception>
+    public static ModelDescription Read(string path, bool listsTensors)
+    {
+        using var file = GgufFile.Open(path);
+        var notes = new List<string>();
+        var config = GgufKimiConfig.Read(file, notes);
+        var layout = new KvLayout(
+            KvElementType.F32, config.LayerCount, config.KvLoraRank, config.RopeDimension, KvLayout.BlockTokensDefault);
+        return new ModelDescription
+        {
+            File = path,
+            FileBytes = file.LengthBytes,
+            FormatVersion = file.Version,
+            Name = config.Name,
+            Architecture = file.GetString("general.architecture"),
+            Fingerprint = ModelFingerprint.Compute(file),
+            ContextLengthTokens = config.ContextLength,
+            VocabularySizeTokens = config.VocabularySize,
+            HiddenSize = config.HiddenSize,
+            LayerCount = config.LayerCount,
+            DenseLayerCount = config.DenseLayerCount,
+            HeadCount = config.HeadCount,
+            QueryLoraRank = config.QueryLoraRank,
+            KvLoraRank = config.KvLoraRank,
+            NopeDimension = config.NopeDimension,
+            RopeDimension = config.RopeDimension,
+            ValueDimension = config.ValueDimension,
+            IntermediateSize = config.IntermediateSize,
+            ExpertIntermediateSize = config.ExpertIntermediateSize,
+            ExpertCount = config.ExpertCount,
+            ExpertsPerToken = config.ExpertsPerToken,
+            SharedExpertCount = config.SharedExpertCount,
+            Parameters = file.Tensors.Sum(tensor => tensor.Elements),
+            TensorCount = file.Tensors.Count,
+            TensorBytesByType = file.Tensors.GroupBy(tensor => tensor.Type.Name)
+                .OrderBy(group => group.Key, StringComparer.Ordinal)
+                .ToDictionary(group => group.Key, group => group.Sum(tensor => tensor.SizeBytes)),
+            KvBytesPerToken = layout.BytesPerToken,
+            KvBytesPer1KTokens = (long)layout.BytesPerToken * TokensOfLongUnit,
+            KvBytesPerBlock = layout.BytesPerBlock,
+            BlockTokens = layout.BlockTokens,
+            Notes = notes,
+            Tensors = listsTensors
+                ? [.. file.Tensors.Select(TensorDescription.Of)]
+                : null,
+        };
+    }
+}
+
+/// <summary>One tensor of a file; the first extent of the shape is the one that lies together in memory.</summary>
+internal sealed record TensorDescription(
+    string Name, string Type, IReadOnlyList<long> Shape, long Bytes, long OffsetBytes)
+{
+    public static TensorDescription Of(GgufTensor tensor) =>
+        new(tensor.Name, tensor.Type.Name, tensor.Ne, tensor.SizeBytes, tensor.Offset);
+}
