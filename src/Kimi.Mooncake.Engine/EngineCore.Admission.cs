@@ -180,6 +180,7 @@ public sealed partial class EngineCore
         Publish(sequence, sequence.Nodes.Count + blocksDone, fromStore: true);
         if (sequence.Cancelled)
         {
+            sequence.State = SequenceState.Ended;
             Release(sequence);
             return;
         }

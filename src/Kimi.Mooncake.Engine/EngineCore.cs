@@ -225,6 +225,14 @@ public sealed partial class EngineCore
             }
         }
 
+        foreach (var (key, maker) in _inFlight)
+        {
+            if (maker.State is not (SequenceState.Prefill or SequenceState.Loading))
+            {
+                throw new InvalidOperationException($"sequence {maker.Id} makes {key} while {maker.State}");
+            }
+        }
+
         var loading = _loads.Values.Count(static load => !load.Sequence.Cancelled);
         if (_live.Count != _waiting.Count + _running.Count + loading)
         {
