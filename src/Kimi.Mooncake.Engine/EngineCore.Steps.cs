@@ -100,7 +100,6 @@ public sealed partial class EngineCore
         _running.Remove(sequence);
         Release(sequence);
         sequence.State = SequenceState.Waiting;
-        sequence.AwaitedBlock = -1;
         InsertByArrival(_waiting, sequence);
         _preemptedWaiting++;
     }

@@ -130,8 +130,7 @@ public sealed class BlockPool
     public void Hold(int blockId) => Tree.Hold(blockId);
 
     /// <summary>
-    /// Ends a hold: a private block becomes free; a published one stays cached when this was the last hold. The blocks
-    /// of a sequence are released tail first, so that its tail is evicted first.
+    /// Ends a hold: a private block becomes free; a published one stays cached when this was the last hold.
     /// </summary>
     /// <exception cref="InvalidOperationException">Nobody holds the block.</exception>
     public void Release(int blockId)

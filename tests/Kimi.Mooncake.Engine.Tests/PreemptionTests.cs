@@ -25,6 +25,22 @@ internal sealed class PreemptionTests
     }
 
     [Test]
+    public void Step_RunningSequenceWillNeedABlock_NobodyIsAdmittedIntoIt()
+    {
+        var run = new EngineRun(8);
+        var first = run.Submit(Request(Prompt(1, 20), 10));
+        run.Step();
+        var second = run.Submit(Request(Prompt(2, 90), 6));
+        run.Step();
+        Assert.That(run.Engine.Status().Waiting, Is.EqualTo(1), "six blocks are left, one of them for the first");
+
+        run.RunUntilIdle();
+        Assert.That(run.Counters.Preemptions, Is.Zero);
+        first.AssertAsAlone();
+        second.AssertAsAlone();
+    }
+
+    [Test]
     public void Step_PreemptedSequence_IsPrefilledThenDecodedAgainWithoutDrawing()
     {
         // Arrange
@@ -67,6 +83,27 @@ internal sealed class PreemptionTests
     }
 
     [Test]
+    public void Step_AloneAndTheRestIsBeingSaved_WaitsForTheSaveInsteadOfStartingAgain()
+    {
+        // Arrange
+        var run = new EngineRun(8, new EngineOptions { SettleGeneratedBlocks = false }, store: true);
+        run.Store.Holds = true;
+        var first = run.Submit(Request(Prompt(1, 96), 1));
+        run.StepUntil(() => first.Reason is not null);
+        var second = run.Submit(Request(Prompt(2, 20), 20));
+
+        // Act
+        run.StepUntil(() => second.Tokens.Count == 13);
+        Assert.That(run.Step(), Is.EqualTo(StepOutcome.WaitsForTransfers));
+        run.Store.Holds = false;
+        run.RunUntilIdle();
+
+        // Assert
+        second.AssertAsAlone();
+        Assert.That(run.Counters.Preemptions, Is.Zero);
+    }
+
+    [Test]
     public void Cancel_WhilePreempted_LeavesTheQueueCountRight()
     {
         var run = new EngineRun(8, new EngineOptions { WaitingSequencesMax = 1 });
@@ -83,6 +120,10 @@ internal sealed class PreemptionTests
         run.Cancel(younger);
         run.Cancel(third);
         var fourth = run.Submit(Request(Prompt(4, 20), 10));
+        Assert.That(
+            run.Engine.Submit(Request(Prompt(5, 20), 10), default).Reason,
+            Is.EqualTo(AdmissionReason.QueueFull),
+            "the place of the preempted one went with it");
         run.RunUntilIdle();
 
         older.AssertAsAlone();

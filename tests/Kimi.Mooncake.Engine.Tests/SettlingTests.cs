@@ -26,6 +26,21 @@ internal sealed class SettlingTests
     }
 
     [Test]
+    public void Step_LastPromptBlockWasPublishedBefore_SettlesUnderThePublishedOne()
+    {
+        // Arrange: the second computes the sixth block again, into a block of its own.
+        var run = new EngineRun(32);
+        run.Run(Request(Prompt(1, 96), 5));
+
+        // Act
+        var second = run.Run(Request(Prompt(1, 96), 40));
+
+        // Assert
+        var turn = run.Run(Request(Prompt(1, 96).Concat(second.Tokens), 5));
+        Assert.That(turn.CachedTokens, Is.EqualTo(128));
+    }
+
+    [Test]
     public void Step_SwitchedOff_PublishesNoGeneratedBlock()
     {
         var run = new EngineRun(32, new EngineOptions { SettleGeneratedBlocks = false });
