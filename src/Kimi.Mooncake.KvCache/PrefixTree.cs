@@ -142,7 +142,7 @@ public sealed class PrefixTree
         }
     }
 
-    /// <summary>Ends one hold. In whatever order the nodes of a path are released, its tail becomes idle first.</summary>
+    /// <summary>Ends one hold. In whatever order a path is released, its tail becomes idle first.</summary>
     /// <exception cref="InvalidOperationException">Nobody holds the node.</exception>
     public void Release(int blockId)
     {

@@ -1,0 +1,55 @@
+namespace Kimi.Mooncake.Core.Tests;
+
+[TestFixture]
+internal sealed class KvLayoutTests
+{
+    private static readonly KvLayout Layout = new(KvElementType.F32, 61, 512, 64, 64);
+
+    [Test]
+    public void Sizes_OfKimiK2_AreTheProducts()
+    {
+        Assert.That(Layout.ValuesPerTokenAndLayer, Is.EqualTo(576));
+        Assert.That(Layout.BytesPerToken, Is.EqualTo(576 * 4 * 61));
+        Assert.That(Layout.BytesPerBlockLayer, Is.EqualTo(576 * 4 * 64));
+        Assert.That(Layout.BytesPerBlock, Is.EqualTo(Layout.BytesPerToken * 64));
+        Assert.That(Layout.BytesPerBlock, Is.EqualTo(Layout.BytesPerBlockLayer * 61));
+    }
+
+    [Test]
+    public void ElementBytes_UnknownType_Throws()
+    {
+        var layout = Layout with { ElementType = (KvElementType)99 };
+        Assert.That(() => layout.BytesPerBlock, Throws.InvalidOperationException.With.Message.Contains("99"));
+    }
+
+    [Test]
+    public void IsBlockSize_EveryNumberToAThousand_TakesPowersOfTwoFrom16To512()
+    {
+        var sizes = Enumerable.Range(-1, 1100).Where(KvLayout.IsBlockSize);
+        Assert.That(sizes, Is.EqualTo(new[] { 16, 32, 64, 128, 256, 512 }));
+        Assert.That(KvLayout.IsBlockSize(int.MinValue), Is.False);
+        Assert.That(KvLayout.IsBlockSize(KvLayout.BlockTokensDefault), Is.True);
+    }
+
+    [Test]
+    public void Describe_KnownLayout_IsTheTextInEveryStoredBlock()
+    {
+        Assert.That(Layout.Describe(), Is.EqualTo("F32/layers=61/latent=512/rope=64/block=64"));
+    }
+
+    [Test]
+    public void Describe_AnyPartChanged_Differs()
+    {
+        var texts = new[]
+        {
+            Layout,
+            Layout with { LayerCount = 60 },
+            Layout with { LatentRank = 511, RopeDimension = 65 },
+            Layout with { RopeDimension = 32 },
+            Layout with { BlockTokens = 128 },
+            Layout with { ElementType = (KvElementType)1 },
+        }.Select(layout => layout.Describe());
+
+        Assert.That(texts, Is.Unique);
+    }
+}
