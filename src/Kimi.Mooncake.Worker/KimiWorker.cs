@@ -1,0 +1,189 @@
+using System.Runtime.CompilerServices;
+using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Engine;
+using Kimi.Mooncake.Kernels;
+using Kimi.Mooncake.Models;
+using Kimi.Mooncake.Store;
+using Microsoft.Extensions.Logging;
+
+namespace Kimi.Mooncake.Worker;
+
+/// <summary>
+/// Prefill, decode and store of one process: a model, its KV pool, the engine that schedules them, and the way to the
+/// store. Owns all of them except the model file and the store.
+/// </summary>
+public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
+{
+    private readonly IKernels _kernels;
+    private readonly PagedKvMemory _kv;
+    private readonly KimiModel _model;
+    private readonly StoreConnector? _connector;
+    private readonly KvBlockStore? _store;
+    private readonly EngineLoop _loop;
+
+    /// <summary>Brings the weights into memory and starts the engine's thread.</summary>
+    /// <param name="model">The model; it must outlive the worker.</param>
+    /// <param name="options">Memory and processors.</param>
+    /// <param name="engineOptions">Bounds of the scheduler.</param>
+    /// <param name="store">The store, or null to run without; it must outlive the worker.</param>
+    /// <param name="connectorOptions">Bounds of transfers to and from the store.</param>
+    /// <param name="time">Clock.</param>
+    /// <param name="logger">Takes what an operator should know.</param>
+    /// <exception cref="Kimi.Mooncake.Models.Gguf.ModelFileException">A tensor is missing or has another shape or type.</exception>
+    /// <exception cref="ArgumentException">A limit does not fit the model; the message names it.</exception>
+    public KimiWorker(
+        LoadedModel model,
+        WorkerOptions options,
+        EngineOptions engineOptions,
+        KvBlockStore? store,
+        StoreConnectorOptions connectorOptions,
+        TimeProvider time,
+        ILogger logger)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(engineOptions);
+        ArgumentNullException.ThrowIfNull(time);
+        var layout = LayoutOf(model, options);
+        var blockCount = BlockCount(layout, options);
+        _kernels = LoadedModel.CreateKernels(options);
+        _kv = new PagedKvMemory(layout, blockCount);
+        var rowsMax = engineOptions.PrefillChunkTokens + engineOptions.RunningSequencesMax;
+        _model = new KimiModel(model.File, model.Config, _kernels, rowsMax, engineOptions.RunningSequencesMax);
+        _store = store;
+        _connector = store is null ? null : new StoreConnector(store, _kv, connectorOptions, () => _loop?.Wake());
+        Runner = new KimiModelRunner(_model, _kv);
+        var engine = new EngineCore(engineOptions, layout, model.Fingerprint, blockCount, Runner, _connector);
+        _loop = new EngineLoop(engine, time, logger);
+        Model = new ModelCard(
+            model.Id,
+            Math.Min(model.Config.ContextLength, engine.SequenceTokensMax),
+            model.Config.VocabularySize,
+            model.Fingerprint,
+            layout,
+            time.GetUtcNow().ToUnixTimeSeconds());
+        WorkerLog.Started(
+            logger, model.Id, blockCount, layout.BlockTokens, _kernels.Name, _kernels.ThreadCount);
+        _loop.Start();
+    }
+
+    /// <inheritdoc />
+    public ModelCard Model { get; }
+
+    internal KimiModelRunner Runner { get; }
+
+    /// <summary>The KV layout that a worker with these options uses; a store is opened for it.</summary>
+    public static KvLayout LayoutOf(LoadedModel model, WorkerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(options);
+        if (!KvLayout.IsBlockSize(options.BlockTokens))
+        {
+            throw new ArgumentException(
+                $"worker.block_tokens is {options.BlockTokens}; expected a power of two from " +
+                $"{KvLayout.BlockTokensMin} to {KvLayout.BlockTokensMax}",
+                nameof(options));
+        }
+
+        return KimiModel.LayoutOf(model.Config, options.BlockTokens);
+    }
+
+    /// <inheritdoc />
+    public IAsyncEnumerable<GenerationEvent> GenerateAsync(
+        GenerationRequest request, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        foreach (var token in request.PromptTokens)
+        {
+            if ((uint)token >= (uint)Model.VocabularySize)
+            {
+                throw new ArgumentException(
+                    $"token {token}; ids are 0 to {Model.VocabularySize - 1}", nameof(request));
+            }
+        }
+
+        return StreamAsync(request, cancellationToken);
+    }
+
+    /// <inheritdoc />
+    public WorkerStatus Status()
+    {
+        var status = _loop.Status();
+        var failure = _loop.Failure;
+        return new WorkerStatus
+        {
+            Ready = failure is null,
+            NotReadyReason = failure?.Message ?? "",
+            Waiting = status.Waiting + status.Loading,
+            Running = status.Running,
+            BlocksTotal = status.BlocksTotal,
+            BlocksFree = status.BlocksFree,
+            BlocksCached = status.BlocksCached,
+            BlocksHeld = status.BlocksHeld,
+            Metrics = WorkerMetrics.Of(status, _store?.Statistics()),
+        };
+    }
+
+    /// <summary>Cancels every request, waits for transfers, and frees all memory.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _loop.StopAsync().ConfigureAwait(false);
+        _connector?.Dispose();
+        _loop.Dispose();
+        _model.Dispose();
+        _kv.Dispose();
+        _kernels.Dispose();
+    }
+
+    private static int BlockCount(KvLayout layout, WorkerOptions options)
+    {
+        var blocks = options.KvPoolBytes / layout.BytesPerBlock;
+        return blocks is >= 1 and <= int.MaxValue
+            ? (int)blocks
+            : throw new ArgumentException(
+                $"worker.kv_pool_bytes is {options.KvPoolBytes}, which gives {blocks} blocks of " +
+                $"{layout.BytesPerBlock} bytes; expected at least one",
+                nameof(options));
+    }
+
+    private async IAsyncEnumerable<GenerationEvent> StreamAsync(
+        GenerationRequest request, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        // The engine must hear of it when the reader stops early without cancelling.
+        using var reading = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var stream = new RequestStream(request, reading.Token);
+        _loop.Submit(stream);
+        var finished = false;
+        try
+        {
+            Refuse(await stream.Admission.Task.WaitAsync(cancellationToken).ConfigureAwait(false));
+            await foreach (var next in stream.Events.ReadAllAsync(cancellationToken).ConfigureAwait(false))
+            {
+                finished = next.Kind == EngineEventKind.Finished;
+                yield return next.ToGenerationEvent();
+            }
+        }
+        finally
+        {
+            if (!finished)
+            {
+                await reading.CancelAsync().ConfigureAwait(false);
+                _loop.Wake();
+            }
+        }
+    }
+
+    private static void Refuse(AdmissionResult admission)
+    {
+        switch (admission.Reason)
+        {
+            case AdmissionReason.QueueFull:
+                throw new QueueFullException(admission.Value, admission.ValueMax);
+            case AdmissionReason.TooLong:
+                throw new PromptTooLongException(admission.Value, admission.ValueMax);
+            default:
+                return;
+        }
+    }
+}

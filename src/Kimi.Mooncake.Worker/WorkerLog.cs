@@ -1,0 +1,19 @@
+using Microsoft.Extensions.Logging;
+
+namespace Kimi.Mooncake.Worker;
+
+internal static partial class WorkerLog
+{
+    [LoggerMessage(EventId = 1, EventName = "WorkerStarted", Level = LogLevel.Information,
+        Message = "Model {ModelId}: {Blocks} blocks of {BlockTokens} tokens, kernels {Kernels}, {Threads} threads")]
+    public static partial void Started(
+        ILogger logger, string modelId, int blocks, int blockTokens, string kernels, int threads);
+
+    [LoggerMessage(EventId = 2, EventName = "EngineStopped", Level = LogLevel.Critical,
+        Message = "The engine cannot go on; every request fails from now on")]
+    public static partial void EngineFailed(ILogger logger, Exception exception);
+
+    [LoggerMessage(EventId = 3, EventName = "RequestFailed", Level = LogLevel.Error,
+        Message = "Request {RequestId} failed: {Reason}")]
+    public static partial void RequestFailed(ILogger logger, string requestId, string? reason);
+}

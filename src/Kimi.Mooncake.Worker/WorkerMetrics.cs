@@ -1,0 +1,109 @@
+using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Engine;
+using Kimi.Mooncake.Store;
+
+namespace Kimi.Mooncake.Worker;
+
+/// <summary>The worker's counters under their Prometheus names.</summary>
+internal static class WorkerMetrics
+{
+    public static IReadOnlyList<Metric> Of(in EngineStatus status, StoreStatistics? store)
+    {
+        var metrics = new List<Metric>();
+        AddLoad(metrics, status);
+        AddRequests(metrics, status.Counters);
+        AddTokens(metrics, status.Counters);
+        AddTransfers(metrics, status.Counters);
+        if (store is not null)
+        {
+            AddStore(metrics, store);
+        }
+
+        return metrics;
+    }
+
+    private static void AddLoad(List<Metric> metrics, in EngineStatus status)
+    {
+        metrics.Add(Gauge("requests_waiting", "Requests that wait for admission.", status.Waiting));
+        metrics.Add(Gauge("requests_loading", "Requests whose stored blocks are being loaded.", status.Loading));
+        metrics.Add(Gauge("requests_running", "Requests that are prefilled or decoded.", status.Running));
+        metrics.Add(Gauge("requests_settling", "Finished requests whose output is settled when idle.", status.Settling));
+        metrics.Add(Gauge("kv_blocks_total", "Blocks in the KV pool.", status.BlocksTotal));
+        metrics.Add(Gauge("kv_blocks_free", "Blocks that hold nothing.", status.BlocksFree));
+        metrics.Add(Gauge("kv_blocks_cached", "Blocks that hold a prefix nobody uses.", status.BlocksCached));
+        metrics.Add(Gauge("kv_blocks_held", "Blocks that a request or a transfer holds.", status.BlocksHeld));
+        metrics.Add(Gauge("saves_pending_blocks", "Blocks that wait to be stored.", status.SavesPendingBlocks));
+        metrics.Add(Gauge("saves_running_blocks", "Blocks that are being stored.", status.SavingBlocks));
+    }
+
+    private static void AddRequests(List<Metric> metrics, in EngineCounters counters)
+    {
+        metrics.Add(Counter("requests_accepted_total", "Requests accepted.", counters.RequestsAccepted));
+        metrics.Add(Counter("requests_refused_queue_full_total", "Requests refused: queue full.",
+            counters.RequestsRefusedQueueFull));
+        metrics.Add(Counter("requests_refused_too_long_total", "Requests refused: larger than the pool.",
+            counters.RequestsRefusedTooLong));
+        metrics.Add(Counter("requests_stopped_total", "Requests ended by a stop token.", counters.FinishedStop));
+        metrics.Add(Counter("requests_length_total", "Requests ended by their token limit.", counters.FinishedLength));
+        metrics.Add(Counter("requests_cancelled_total", "Requests cancelled.", counters.FinishedCancelled));
+        metrics.Add(Counter("requests_failed_total", "Requests failed.", counters.FinishedFailed));
+        metrics.Add(Counter("queue_seconds_total", "Time that requests waited for admission.",
+            counters.QueueTime.TotalSeconds));
+        metrics.Add(Counter("preemptions_total", "Requests that lost their blocks to older ones.",
+            counters.Preemptions));
+        metrics.Add(Counter("steps_total", "Steps computed.", counters.Steps));
+    }
+
+    private static void AddTokens(List<Metric> metrics, in EngineCounters counters)
+    {
+        metrics.Add(Counter("engine_prompt_tokens_total", "Prompt tokens of requests whose prefill finished.",
+            counters.PromptTokens));
+        metrics.Add(Counter("engine_cached_tokens_total", "Of these, tokens whose prefill was skipped.",
+            counters.CachedTokens));
+        metrics.Add(Counter("prefill_tokens_computed_total", "Prompt tokens computed.", counters.PrefillTokensComputed));
+        metrics.Add(Counter("engine_generated_tokens_total", "Tokens generated.", counters.GeneratedTokens));
+        metrics.Add(Counter("replayed_tokens_total", "Tokens decoded again after a preemption.",
+            counters.ReplayedTokens));
+        metrics.Add(Counter("settled_tokens_total", "Generated tokens recomputed as prompt tokens.",
+            counters.SettledTokens));
+        metrics.Add(Counter("settling_dropped_total", "Finished requests whose settling was given up.",
+            counters.SettlingDropped));
+    }
+
+    private static void AddTransfers(List<Metric> metrics, in EngineCounters counters)
+    {
+        metrics.Add(Counter("kv_blocks_evicted_total", "Cached blocks evicted.", counters.BlocksEvicted));
+        metrics.Add(Counter("kv_blocks_loaded_total", "Blocks loaded from the store.", counters.BlocksLoaded));
+        metrics.Add(Counter("kv_blocks_load_missed_total", "Blocks that the store did not deliver.",
+            counters.BlocksLoadMissed));
+        metrics.Add(Counter("kv_blocks_saved_total", "Blocks stored.", counters.BlocksSaved));
+        metrics.Add(Counter("kv_blocks_save_failed_total", "Blocks that the store refused.", counters.BlocksSaveFailed));
+        metrics.Add(Counter("kv_blocks_save_dropped_total", "Blocks not stored because too many waited.",
+            counters.BlocksSaveDropped));
+    }
+
+    private static void AddStore(List<Metric> metrics, StoreStatistics store)
+    {
+        metrics.Add(Gauge("store_blocks", "Blocks in the store.", store.Blocks));
+        metrics.Add(Gauge("store_blocks_in_memory", "Of these, in memory.", store.BlocksInMemory));
+        metrics.Add(Gauge("store_memory_bytes", "Memory of the store.", store.MemoryBytes));
+        metrics.Add(Gauge("store_disk_bytes", "Bytes of the store's files.", store.DiskBytes));
+        metrics.Add(Gauge("store_recovered_blocks", "Blocks found at start.", store.Recovered));
+        metrics.Add(Counter("store_puts_total", "Blocks put.", store.Puts));
+        metrics.Add(Counter("store_duplicates_total", "Puts of blocks that were there.", store.Duplicates));
+        metrics.Add(Counter("store_refused_total", "Puts refused.", store.Refused));
+        metrics.Add(Counter("store_memory_hits_total", "Gets answered from memory.", store.MemoryHits));
+        metrics.Add(Counter("store_disk_hits_total", "Gets answered from disk.", store.DiskHits));
+        metrics.Add(Counter("store_misses_total", "Gets of blocks that were not there.", store.Misses));
+        metrics.Add(Counter("store_damaged_total", "Damaged blocks or files found and removed.", store.Damaged));
+        metrics.Add(Counter("store_evicted_total", "Blocks dropped to stay within the disk limit.", store.Evicted));
+        metrics.Add(Counter("store_rewritten_total", "Blocks in use moved to the end of the log.", store.Rewritten));
+        metrics.Add(Counter("store_write_failures_total", "Writes that the disk refused.", store.WriteFailures));
+        metrics.Add(Counter("store_flushes_total", "Flushes.", store.Flushes));
+        metrics.Add(Counter("store_flush_failures_total", "Flushes that failed.", store.FlushFailures));
+    }
+
+    private static Metric Counter(string name, string help, double value) => new(name, true, help, value);
+
+    private static Metric Gauge(string name, string help, double value) => new(name, false, help, value);
+}

@@ -1,0 +1,25 @@
+using Kimi.Mooncake.Core;
+
+namespace Kimi.Mooncake.Worker;
+
+/// <summary>Memory and processors of a worker.</summary>
+public sealed record WorkerOptions
+{
+    /// <summary>Bytes of the paged KV pool.</summary>
+    [Setting("Native memory for KV blocks; taken from the system as blocks are first used.",
+        Unit = "bytes", Min = 1 << 20, Max = 1L << 44)]
+    public long KvPoolBytes { get; init; } = 1L << 30;
+
+    /// <summary>Tokens in a KV block.</summary>
+    [Setting("Tokens in a KV block, a power of two; only full blocks are shared and stored.",
+        Unit = "tokens", Min = KvLayout.BlockTokensMin, Max = KvLayout.BlockTokensMax)]
+    public int BlockTokens { get; init; } = KvLayout.BlockTokensDefault;
+
+    /// <summary>Threads that compute; 0 is one for each processor.</summary>
+    [Setting("Threads that compute; 0 is one for each processor.", Unit = "threads", Min = 0, Max = 1024)]
+    public int Threads { get; init; }
+
+    /// <summary>Which kernels compute: <c>cpu</c> or <c>reference</c>.</summary>
+    [Setting("Kernels: cpu (vectorised) or reference (plain and slow, for checking).")]
+    public string Kernels { get; init; } = "cpu";
+}
