@@ -72,8 +72,12 @@ internal sealed class RandomRunTests
 
         run.RunUntilIdle();
 
-        // Assert: the rare paths were taken.
-        var counters = run.Counters;
+        // Assert
+        AssertRarePathsWereTaken(run.Counters, requests, blocks, store);
+    }
+
+    private static void AssertRarePathsWereTaken(EngineCounters counters, int requests, int blocks, bool store)
+    {
         TestContext.Out.WriteLine(counters);
         Assert.That(counters.FinishedStop + counters.FinishedLength + counters.FinishedCancelled, Is.EqualTo(requests));
         Assert.That(counters.CachedTokens, Is.GreaterThan(0));
