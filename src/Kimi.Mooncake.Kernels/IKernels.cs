@@ -37,7 +37,7 @@ public abstract class AttentionWeight : IDisposable
     public abstract void Dispose();
 }
 
-/// <summary>One row of a decode step: a token at position <c>ContextLength - 1</c> that sees all positions up to it.</summary>
+/// <summary>One row of a decode step: the token at position <c>ContextLength - 1</c>, which sees all up to it.</summary>
 /// <param name="TableOffset">Where the row's block table starts in the shared array of tables.</param>
 /// <param name="ContextLength">Positions that the row attends to, its own included.</param>
 public readonly record struct DecodeRow(int TableOffset, int ContextLength);
@@ -62,8 +62,8 @@ public interface IKernels : IDisposable
     /// <summary>Copies the up-projections of a layer into this set's form.</summary>
     /// <param name="shape">Dimensions.</param>
     /// <param name="keyUp">
-    /// GGUF's <c>attn_k_b</c>: <c>[head * latent][nope]</c>, so that row <c>head * LatentRank + j</c>, column <c>d</c> is
-    /// the weight from latent value <c>j</c> to key value <c>d</c>.
+    /// GGUF's <c>attn_k_b</c>: <c>[head * latent][nope]</c>, so that row <c>head * LatentRank + j</c>, column <c>d</c>
+    /// is the weight from latent value <c>j</c> to key value <c>d</c>.
     /// </param>
     /// <param name="valueUp">GGUF's <c>attn_v_b</c>: <c>[head * value][latent]</c>.</param>
     AttentionWeight PackAttention(AttentionShape shape, TensorData keyUp, TensorData valueUp);
@@ -77,7 +77,7 @@ public interface IKernels : IDisposable
     /// <summary><c>gate = silu(gate) * up</c>, where <c>silu(a) = a / (1 + exp(-a))</c>.</summary>
     void SwiGlu(in MatrixView gate, in MatrixView up);
 
-    /// <summary><c>y += factor * x</c> row by row, all values; <paramref name="factors"/> has one entry per row.</summary>
+    /// <summary><c>y += factor * x</c> row by row; <paramref name="factors"/> has one entry per row.</summary>
     void AddScaled(in MatrixView x, ReadOnlySpan<float> factors, in MatrixView y);
 
     /// <summary><c>y += x</c>.</summary>
@@ -122,8 +122,8 @@ public interface IKernels : IDisposable
         in MatrixView output);
 
     /// <summary>
-    /// Attention of one row each of several sequences in the absorbed form: queries are moved into the latent space, the
-    /// cached latents are read once for all heads, and the result is moved back.
+    /// Attention of one row each of several sequences in the absorbed form: queries are moved into the latent space,
+    /// the cached latents are read once for all heads, and the result is moved back.
     /// </summary>
     /// <param name="weight">Up-projections of the layer.</param>
     /// <param name="kv">The pool.</param>

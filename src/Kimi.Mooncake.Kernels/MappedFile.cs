@@ -42,7 +42,7 @@ public sealed unsafe class MappedFile : IDisposable
     /// <summary>A stored matrix inside the file; valid until the file is disposed.</summary>
     public TensorData Tensor(long offset, TensorType type, long rows, int columns)
     {
-        Check(offset, rows * columns * TensorData.ElementBytes(type));
+        Check(offset, TensorData.SizeBytes(type, rows, columns));
         return new TensorData(_data + offset, type, rows, columns);
     }
 

@@ -1,8 +1,8 @@
 namespace Kimi.Mooncake.Kernels;
 
 /// <summary>
-/// A borrowed view of a single-precision matrix in native memory: row <c>i</c> starts <c>i * Stride</c> values after the
-/// first. The owner (<see cref="Matrix"/>) must outlive the view.
+/// A borrowed view of a single-precision matrix in native memory: row <c>i</c> starts <c>i * Stride</c> values after
+/// the first. The owner (<see cref="Matrix"/>) must outlive the view.
 /// </summary>
 public readonly unsafe struct MatrixView
 {

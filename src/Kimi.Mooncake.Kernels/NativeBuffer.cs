@@ -53,7 +53,7 @@ public sealed unsafe class NativeBuffer : IDisposable
     /// <summary>A stored matrix inside the buffer; valid until the buffer is disposed.</summary>
     public TensorData Tensor(long offset, TensorType type, long rows, int columns)
     {
-        Check(offset, rows * columns * TensorData.ElementBytes(type));
+        Check(offset, TensorData.SizeBytes(type, rows, columns));
         return new TensorData(Pointer + offset, type, rows, columns);
     }
 

@@ -14,8 +14,8 @@ public enum TensorType
 }
 
 /// <summary>
-/// A borrowed, read-only view of a stored matrix: <see cref="Rows"/> rows of <see cref="Columns"/> little-endian values,
-/// rows contiguous. The owner of the memory must outlive the view.
+/// A borrowed, read-only view of a stored matrix: <see cref="Rows"/> rows of <see cref="Columns"/> little-endian
+/// values, rows contiguous. The owner of the memory must outlive the view.
 /// </summary>
 public readonly unsafe struct TensorData
 {
@@ -40,6 +40,17 @@ public readonly unsafe struct TensorData
 
     /// <summary>Bytes of one value of the given type.</summary>
     public static int ElementBytes(TensorType type) => type == TensorType.F32 ? 4 : 2;
+
+    /// <summary>Bytes of a stored matrix.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A dimension is below 1, or the size exceeds 64 bits.</exception>
+    public static long SizeBytes(TensorType type, long rows, int columns)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(rows, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(columns, 1);
+        var rowBytes = (long)columns * ElementBytes(type);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows, long.MaxValue / rowBytes);
+        return rows * rowBytes;
+    }
 
     /// <summary>Rows <paramref name="first"/> to <paramref name="first"/> + <paramref name="count"/> - 1.</summary>
     public TensorData Slice(long first, long count)

@@ -5,7 +5,7 @@ namespace Kimi.Mooncake.Kernels.Tests;
 /// <summary>Comparison of kernel results.</summary>
 internal static class Closeness
 {
-    /// <summary>Largest difference as a share of the expected matrix's largest magnitude; infinite where not finite.</summary>
+    /// <summary>Largest difference over the expected matrix's largest magnitude; infinite where not finite.</summary>
     internal static double RelativeError(in MatrixView actual, in MatrixView expected)
     {
         var magnitude = 1e-30;

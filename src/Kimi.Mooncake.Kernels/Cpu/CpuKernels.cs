@@ -8,7 +8,6 @@ namespace Kimi.Mooncake.Kernels.Cpu;
 /// </summary>
 public sealed class CpuKernels : IKernels
 {
-    private readonly WorkerTeam _team;
     private readonly MatMulJob _matMul;
     private readonly RowJobs _rows;
     private readonly RopeJob _rope;
@@ -19,12 +18,12 @@ public sealed class CpuKernels : IKernels
     /// <param name="threadCount">Threads that a call uses, 1 to 1024; 0 is one for each core.</param>
     public CpuKernels(int threadCount = 0)
     {
-        _team = new WorkerTeam(threadCount);
-        _matMul = new MatMulJob(_team);
-        _rows = new RowJobs(_team);
-        _rope = new RopeJob(_team);
-        _prefill = new PrefillAttention(_team);
-        _decode = new DecodeAttention(_team);
+        Team = new WorkerTeam(threadCount);
+        _matMul = new MatMulJob(Team);
+        _rows = new RowJobs(Team);
+        _rope = new RopeJob(Team);
+        _prefill = new PrefillAttention(Team);
+        _decode = new DecodeAttention(Team);
     }
 
     /// <inheritdoc />
@@ -42,7 +41,10 @@ public sealed class CpuKernels : IKernels
     }
 
     /// <inheritdoc />
-    public int ThreadCount => _team.MemberCount;
+    public int ThreadCount => Team.MemberCount;
+
+    /// <summary>The threads, for work that is to be measured beside the kernels.</summary>
+    internal WorkerTeam Team { get; }
 
     /// <inheritdoc />
     public LinearWeight Pack(TensorData weight) => new PanelWeight(weight);
@@ -137,7 +139,7 @@ public sealed class CpuKernels : IKernels
     /// <inheritdoc />
     public void Dispose()
     {
-        _team.Dispose();
+        Team.Dispose();
         _rope.Dispose();
         _prefill.Dispose();
         _decode.Dispose();

@@ -212,7 +212,7 @@ internal sealed unsafe class PrefillAttention : IDisposable
         }
     }
 
-    /// <summary>A block of rows of one head over the tile; heads in turn, so that a head's keys stay in cache.</summary>
+    /// <summary>A block of rows of one head over the tile; heads in turn, so that its keys stay in cache.</summary>
     private void AttendTask(int task, int member)
     {
         var blocks = RowBlocks(_q.Rows - _firstRow);

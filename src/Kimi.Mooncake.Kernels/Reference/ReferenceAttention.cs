@@ -8,7 +8,7 @@ internal sealed unsafe class ReferenceAttention
     private double[] _scores = [];
     private double[] _latent = [];
 
-    /// <summary>Expanded form: a head's keys and values of all positions, then each row over those it may see.</summary>
+    /// <summary>Expanded form: a head's keys and values of all positions, then each row over those it sees.</summary>
     internal void Prefill(
         RowMajorAttentionWeight weight,
         PagedKvMemory kv,

@@ -1,0 +1,91 @@
+using Kimi.Mooncake.Kernels.Cpu;
+
+namespace Kimi.Mooncake.Kernels.Tests;
+
+/// <summary>No call allocates managed memory once scratch has grown.</summary>
+internal sealed class SteadyStateTests
+{
+    private const int WarmUpSteps = 100;
+    private const int Steps = 60;
+
+    [Test]
+    [NonParallelizable]
+    public void AllOperations_AfterWarmUp_DoNotAllocate([Values(1, 2)] int threads)
+    {
+        // Arrange
+        var shape = new AttentionShape(2, 32, 16, 16, 32, 0.2f);
+        const int Rows = 96;
+        using var tensors = new TestTensors(5);
+        using var kernels = new CpuKernels(threads);
+        var (pool, table) = tensors.Pool(shape, 640);
+        var (keyUp, valueUp) = tensors.UpProjections(shape);
+        using var attention = kernels.PackAttention(shape, keyUp, valueUp);
+        using var weight = kernels.Pack(tensors.Tensor(96, 96));
+        var (x, y) = (tensors.Matrix(Rows, 96), tensors.Matrix(Rows, 96));
+        var output = tensors.Matrix(Rows, 32);
+        var positions = Enumerable.Range(0, Rows).ToArray();
+        var decodeRows = new[] { new DecodeRow(0, 640), new DecodeRow(0, 5) };
+        double[] frequencies = [1, 0.1];
+        var gain = new float[96];
+
+        void Step()
+        {
+            kernels.MatMul(x.All, weight, y.All);
+            kernels.RmsNorm(x.All, gain, 1e-6f, y.All);
+            kernels.SwiGlu(y.All, x.All);
+            kernels.Add(x.All, y.All);
+            kernels.AddScaled(x.All, gain, y.All);
+            kernels.Rope(x.All, positions, frequencies, 0, 4, 1);
+            kernels.PrefillAttention(attention, pool, 0, table, 640 - Rows, x.All, output.All);
+            kernels.DecodeAttention(attention, pool, 0, table, decodeRows, x.View(2), output.View(2));
+        }
+
+        for (var i = 0; i < WarmUpSteps; i++)
+        {
+            Step();
+        }
+
+        // Act
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        for (var i = 0; i < Steps; i++)
+        {
+            Step();
+        }
+
+        var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+
+        // Assert
+        Assert.That(allocated, Is.Zero);
+    }
+
+    [Test]
+    [NonParallelizable]
+    public void Dispatch_AfterWarmUp_AllocatesOnNoThread()
+    {
+        using var team = new WorkerTeam(3);
+        using var barrier = new Barrier(3);
+        var allocated = new long[3];
+        TeamTask everyone = (_, _) => barrier.SignalAndWait();
+        TeamTask measure = (_, member) =>
+        {
+            barrier.SignalAndWait();
+            allocated[member] = GC.GetAllocatedBytesForCurrentThread();
+        };
+        TeamTask idle = (_, _) => { };
+        team.Run(everyone, 3, long.MaxValue);
+        team.Run(idle, 100, long.MaxValue);
+        team.Run(measure, 3, long.MaxValue);
+        team.Run(measure, 3, long.MaxValue);
+        var before = allocated.ToArray();
+
+        for (var i = 0; i < Steps; i++)
+        {
+            team.Run(idle, 100, long.MaxValue);
+        }
+
+        team.Run(measure, 3, long.MaxValue);
+
+        // Less than a byte for each dispatch: the measurement's own barrier may allocate.
+        Assert.That(allocated.Zip(before, (now, then) => now - then).Skip(1), Is.All.LessThan(Steps));
+    }
+}
