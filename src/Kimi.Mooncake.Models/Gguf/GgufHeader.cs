@@ -146,8 +146,12 @@ internal sealed class GgufHeader
             elementBytesMin = StringBytesMin;
         }
 
-        var what = $"the element count of key '{ModelFileException.Shorten(key)}'";
-        return (elementType, _cursor.ReadCount(Math.Max(_cursor.Remaining, 0) / elementBytesMin, what));
+        var count = _cursor.ReadUInt64($"the element count of key '{ModelFileException.Shorten(key)}'");
+        var countMax = _cursor.Remaining / elementBytesMin;
+        return count <= (ulong)countMax
+            ? (elementType, (long)count)
+            : throw ModelFileException.AtKey(
+                _path, key, $"the file ends inside its {count} elements; expected at most {countMax} in what is left");
     }
 
     private void SkipValues(GgufValueType type, long count, string key, int depth)

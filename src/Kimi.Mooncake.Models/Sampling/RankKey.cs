@@ -48,7 +48,7 @@ internal static class RankKey
         return buffer[..count];
     }
 
-    /// <summary>Reorders keys so that the <paramref name="count"/> greatest come first, in no particular order.</summary>
+    /// <summary>Reorders keys so that the <paramref name="count"/> greatest come first, in any order.</summary>
     /// <param name="keys">Keys that differ from each other.</param>
     /// <param name="count">How many.</param>
     public static void SelectGreatest(Span<ulong> keys, int count)
@@ -69,7 +69,9 @@ internal static class RankKey
     }
 
     /// <summary>Moves the greater keys of a range of at least two to its front.</summary>
-    /// <returns>The last index of the front. Front and rest have a key each, because the median is not the least.</returns>
+    /// <returns>
+    /// The last index of the front. Front and rest have at least a key each, because the median is not the least.
+    /// </returns>
     private static int Partition(Span<ulong> keys, int low, int high)
     {
         var pivot = Median(keys[low], keys[low + ((high - low) / 2)], keys[high]);

@@ -8,8 +8,9 @@ internal sealed class SamplerTests
 {
     private const int Draws = 40_000;
 
-    /// <summary>Greatest chi-square of n - 1 degrees of freedom that chance exceeds once in a million, roughly.</summary>
-    private static double ChiSquareMax(int outcomes) => outcomes - 1 + (7 * Math.Sqrt(2.0 * (outcomes - 1))) + 14;
+    /// <summary>A chi-square of n - 1 degrees of freedom that chance exceeds less than once in a million.</summary>
+    private static double ChiSquareMax(int outcomes) =>
+        outcomes - 1 + (7 * Math.Sqrt(2.0 * (outcomes - 1))) + 14;
 
     [Test]
     public void Sample_Greedy_TakesTheGreatestLogit() =>
