@@ -26,21 +26,22 @@ internal static class RankKey
     {
         // Twice as many as wanted are collected before the lesser half is dropped; most logits fail the first test.
         var capacity = (int)Math.Min(2L * count, logits.Length);
-        var (filled, least) = (0, 0UL);
+        var (filled, least) = (0, float.NegativeInfinity);
         for (var token = 0; token < logits.Length; token++)
         {
-            var key = Of(token, logits[token]);
-            if (key <= least)
+            // Tokens come in ascending order, so that an equal logit ranks below what is there already.
+            var logit = logits[token];
+            if (logit <= least)
             {
                 continue;
             }
 
-            buffer[filled++] = key;
+            buffer[filled++] = Of(token, logit);
             if (filled == capacity)
             {
                 SelectGreatest(buffer[..filled], count);
                 filled = count;
-                least = Least(buffer[..count]);
+                least = Least(logits, buffer[..count]);
             }
         }
 
@@ -102,7 +103,7 @@ internal static class RankKey
     private static ulong Median(ulong a, ulong b, ulong c) =>
         Math.Max(Math.Min(a, b), Math.Min(Math.Max(a, b), c));
 
-    private static ulong Least(ReadOnlySpan<ulong> keys)
+    private static float Least(ReadOnlySpan<float> logits, ReadOnlySpan<ulong> keys)
     {
         var least = ulong.MaxValue;
         foreach (var key in keys)
@@ -110,6 +111,6 @@ internal static class RankKey
             least = Math.Min(least, key);
         }
 
-        return least;
+        return logits[Token(least)];
     }
 }

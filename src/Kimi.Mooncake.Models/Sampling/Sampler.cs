@@ -83,19 +83,53 @@ public sealed class Sampler
 
     private int Draw(ReadOnlySpan<float> logits, SamplingParameters parameters, int position)
     {
+        var uniform = DrawHash.Uniform(parameters.Seed, position);
+        if (parameters is { TopK: 0, TopP: 1, MinP: 0 })
+        {
+            _filter.Weigh(logits, parameters.Temperature);
+            return DrawFromAll(_filter.Weights, uniform);
+        }
+
         var kept = _filter.Keep(
             logits, parameters.Temperature, parameters.TopK, parameters.TopP, parameters.MinP);
-        var weights = _filter.Weights;
+        return DrawFrom(kept, _filter.Weights, uniform);
+    }
+
+    /// <summary>Draws among all tokens in proportion to their weights.</summary>
+    private static int DrawFromAll(ReadOnlySpan<float> weights, double uniform)
+    {
         var mass = 0.0;
-        foreach (var key in kept)
+        foreach (var weight in weights)
+        {
+            mass += weight;
+        }
+
+        var target = uniform * mass;
+        var sum = 0.0;
+        for (var token = 0; token < weights.Length; token++)
+        {
+            sum += weights[token];
+            if (sum > target)
+            {
+                return token;
+            }
+        }
+
+        throw NothingDrawn(weights.Length, mass);
+    }
+
+    /// <summary>Draws among the tokens of some rank keys in proportion to their weights.</summary>
+    private static int DrawFrom(ReadOnlySpan<ulong> keys, ReadOnlySpan<float> weights, double uniform)
+    {
+        var mass = 0.0;
+        foreach (var key in keys)
         {
             mass += weights[RankKey.Token(key)];
         }
 
-        // The sum is repeated in the same order, so that it ends at the mass and the loop finds a token.
-        var target = DrawHash.Uniform(parameters.Seed, position) * mass;
+        var target = uniform * mass;
         var sum = 0.0;
-        foreach (var key in kept)
+        foreach (var key in keys)
         {
             var token = RankKey.Token(key);
             sum += weights[token];
@@ -105,8 +139,15 @@ public sealed class Sampler
             }
         }
 
-        throw new InvalidOperationException($"no token drawn: {kept.Length} kept, mass {mass}, target {target}");
+        throw NothingDrawn(keys.Length, mass);
     }
+
+    /// <summary>
+    /// Cannot happen: the second sum repeats the first in the same order and so ends at the mass, which is above the
+    /// target because the uniform number is below 1.
+    /// </summary>
+    private static InvalidOperationException NothingDrawn(int count, double mass) =>
+        new($"no token drawn from {count} with mass {mass}");
 
     /// <summary>Logarithm of the sum of all exponentials, relative to the greatest logit.</summary>
     private double LogMass(ReadOnlySpan<float> logits)

@@ -16,6 +16,15 @@ internal sealed class TokenFilter(int vocabularySize)
     /// <summary>Probability of each token relative to the most likely one, as the last call left it.</summary>
     public ReadOnlySpan<float> Weights => _weights;
 
+    /// <summary>Computes <see cref="Weights"/>.</summary>
+    public void Weigh(ReadOnlySpan<float> logits, float temperature)
+    {
+        // Differences come first: even a tiny temperature then divides numbers up to zero, and nothing overflows.
+        TensorPrimitives.Subtract(logits, TensorPrimitives.Max(logits), _weights);
+        TensorPrimitives.Divide(_weights, temperature, _weights);
+        TensorPrimitives.Exp<float>(_weights, _weights);
+    }
+
     /// <summary>Rank keys of the tokens that may be drawn, at least one; valid until the next call.</summary>
     /// <param name="logits">Finite logits.</param>
     /// <param name="temperature">Divides them; above 0.</param>
@@ -24,10 +33,7 @@ internal sealed class TokenFilter(int vocabularySize)
     /// <param name="minP">Least probability relative to the most likely token, 0 to 1.</param>
     public ReadOnlySpan<ulong> Keep(ReadOnlySpan<float> logits, float temperature, int topK, float topP, float minP)
     {
-        // Differences come first: even a tiny temperature then divides numbers up to zero, and nothing overflows.
-        TensorPrimitives.Subtract(logits, TensorPrimitives.Max(logits), _weights);
-        TensorPrimitives.Divide(_weights, temperature, _weights);
-        TensorPrimitives.Exp<float>(_weights, _weights);
+        Weigh(logits, temperature);
         if (topK > 0 && topK < logits.Length)
         {
             var best = RankKey.Top(logits, topK, _keys);

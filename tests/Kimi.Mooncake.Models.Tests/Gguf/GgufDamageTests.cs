@@ -5,7 +5,7 @@ namespace Kimi.Mooncake.Models.Tests.Gguf;
 [TestFixture]
 internal sealed class GgufDamageTests
 {
-    private const int FuzzRounds = 5000;
+    private const int FuzzRounds = 2500;
     private const long FuzzAllocatedBytesMax = 1 << 20;
 
     private TemporaryFolder _folder = null!;

@@ -1,5 +1,6 @@
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Models.Gguf;
+using Kimi.Mooncake.Tests;
 
 namespace Kimi.Mooncake.Models.Tests.Gguf;
 
@@ -165,7 +166,7 @@ internal sealed class GgufFileTests
         [Values("F32", "BF16", "Q8_0", "Q4_K_M")] string type)
     {
         // Arrange
-        using var file = GgufFile.Open(SharedData.File("golden", $"tiny-{type}.gguf"));
+        using var file = GgufFile.Open(SharedData.PathOf("golden", $"tiny-{type}.gguf"));
 
         // Act
         var config = GgufKimiConfig.Read(file);

@@ -3,6 +3,7 @@ using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Models.Gguf;
 using Kimi.Mooncake.Models.Needle;
 using Kimi.Mooncake.Models.Tests.Gguf;
+using Kimi.Mooncake.Tests;
 
 namespace Kimi.Mooncake.Models.Tests.Needle;
 
@@ -20,7 +21,7 @@ internal sealed class NeedleGoldenTests
     [OneTimeSetUp]
     public void Load()
     {
-        using var stream = File.OpenRead(SharedData.File("needle", "golden.json"));
+        using var stream = File.OpenRead(SharedData.PathOf("needle", "golden.json"));
         _golden = JsonDocument.Parse(stream).RootElement.Clone();
     }
 

@@ -2,6 +2,7 @@ using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Models.Gguf;
 using Kimi.Mooncake.Models.Needle;
 using Kimi.Mooncake.Models.Tests.Gguf;
+using Kimi.Mooncake.Tests;
 
 namespace Kimi.Mooncake.Models.Tests.Needle;
 
@@ -20,7 +21,7 @@ internal sealed class NeedleModelTests
     public void Write_F16_EqualsReferenceTensorByTensor()
     {
         // Arrange
-        using var reference = GgufFile.Open(SharedData.File("needle", "needle-f16.gguf"));
+        using var reference = GgufFile.Open(SharedData.PathOf("needle", "needle-f16.gguf"));
 
         // Act
         using var written = Write(TensorType.F16);
@@ -43,7 +44,7 @@ internal sealed class NeedleModelTests
     public void Write_F16_EqualsReferenceFile()
     {
         // Arrange
-        var reference = File.ReadAllBytes(SharedData.File("needle", "needle-f16.gguf"));
+        var reference = File.ReadAllBytes(SharedData.PathOf("needle", "needle-f16.gguf"));
 
         // Act
         using var written = Write(TensorType.F16);
