@@ -38,15 +38,26 @@ public sealed class KvBlockStore : IAsyncDisposable
         _logger = logger;
         _device = new SegmentDevice(options.Directory, () => _progress.Set());
         _catalog = new BlockCatalog(geometry);
-        var found = StoreRecovery.Load(options.Directory, geometry, _device, _catalog, logger);
-        _log = new StoreLog(geometry, _device, found.BeginAddress, found.StartAddress);
-        _counters.Recovered = _catalog.Count;
-        _counters.Damaged = found.Damaged;
+        try
+        {
+            var found = StoreRecovery.Load(options.Directory, geometry, _device, _catalog, logger);
+            _log = new StoreLog(geometry, _device, found.BeginAddress, found.StartAddress);
+            _counters.Recovered = _catalog.Count;
+            _counters.Damaged = found.Damaged;
+        }
+        catch
+        {
+            _catalog.Dispose();
+            _device.Dispose();
+            throw;
+        }
+
         _writer = new StoreWriter(
             options, geometry, _device, _log, _catalog, _counters, _progress, time, logger);
         StoreMessages.Opened(
-            logger, options.Directory, _catalog.Count, found.Damaged, time.GetElapsedTime(started).TotalMilliseconds);
-        _flushing = Task.Run(() => _writer.RunAsync(options.Directory, _stop.Token));
+            logger, options.Directory, _catalog.Count, _counters.Damaged,
+            time.GetElapsedTime(started).TotalMilliseconds);
+        _flushing = Task.Run(() => _writer.RunAsync(_stop.Token));
     }
 
     /// <summary>Bytes of every block of this store.</summary>
@@ -80,9 +91,15 @@ public sealed class KvBlockStore : IAsyncDisposable
             return new KvBlockStore(
                 options, geometry, directoryLock, logger ?? NullLogger.Instance, time ?? TimeProvider.System);
         }
-        catch
+        catch (Exception exception)
         {
             directoryLock.Dispose();
+            if (exception is IOException or UnauthorizedAccessException)
+            {
+                throw new StoreException(
+                    $"the store folder '{options.Directory}' cannot be read: {exception.Message}", exception);
+            }
+
             throw;
         }
     }
@@ -245,10 +262,15 @@ public sealed class KvBlockStore : IAsyncDisposable
         }
         finally
         {
+            // A write in progress reads the log's pages and sets the event, which is therefore left to the collector.
+            while (_device.IsWriting)
+            {
+                await Task.Delay(1).ConfigureAwait(false);
+            }
+
             _writer.Dispose();
             _log.Dispose();
             _catalog.Dispose();
-            _progress.Dispose();
             _lock.Dispose();
             _stop.Dispose();
         }

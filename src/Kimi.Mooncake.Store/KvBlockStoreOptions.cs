@@ -32,6 +32,13 @@ public sealed record KvBlockStoreOptions
         Unit = "ms", Min = 1, Max = 60_000)]
     public int FlushIntervalMs { get; init; } = 500;
 
+    /// <summary>
+    /// Whether a flush waits until the drive has the blocks. Without it a killed process loses what it loses with it,
+    /// but a power cut may lose blocks that the system had not written yet; they are then misses.
+    /// </summary>
+    [Setting("Whether a flush waits for the drive, so that a power cut loses no more than a killed process does.")]
+    public bool SyncToDrive { get; init; }
+
     /// <summary>Longest time that a put waits for the disk before it is refused.</summary>
     [Setting("Longest time that a put waits for the disk before it is refused.", Unit = "ms", Min = 0, Max = 60_000)]
     public int PutWaitMsMax { get; init; } = 2_000;

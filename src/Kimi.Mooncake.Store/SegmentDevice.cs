@@ -23,11 +23,15 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
     private readonly ConcurrentQueue<FailedRange> _failures = new();
     private readonly Action _written;
     private volatile bool _disposed;
+    private int _writing;
 
     /// <param name="directory">Folder of the store.</param>
     /// <param name="written">Called after each write, on a pool thread.</param>
     public SegmentDevice(string directory, Action written)
         : base(Path.Combine(directory, BaseName), SectorBytes, Devices.CAPACITY_UNSPECIFIED) => _written = written;
+
+    /// <summary>Whether a write still reads the log's pages.</summary>
+    public bool IsWriting => Volatile.Read(ref _writing) > 0;
 
     /// <summary>Test seam: makes a write fail as the disk would.</summary>
     public Action<int>? BeforeWrite { get; set; }
@@ -92,10 +96,13 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
     /// <inheritdoc />
     public override void WriteAsync(
         IntPtr sourceAddress, int segmentId, ulong destinationAddress, uint numBytesToWrite,
-        DeviceIOCompletionCallback callback, object context) =>
+        DeviceIOCompletionCallback callback, object context)
+    {
+        Interlocked.Increment(ref _writing);
         ThreadPool.UnsafeQueueUserWorkItem(
             _ => Write(sourceAddress, segmentId, (long)destinationAddress, (int)numBytesToWrite, callback, context),
             null);
+    }
 
     /// <inheritdoc />
     public override void ReadAsync(
@@ -161,6 +168,7 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
 
         callback(0, (uint)length, context);
         _written();
+        Interlocked.Decrement(ref _writing);
     }
 
     private SafeFileHandle? Open(int segment, bool create)

@@ -22,10 +22,10 @@ internal static class SegmentIndex
     private const int OffsetAt = BlockKey.SizeBytes;
     private const int ChecksumAt = 44;
 
-    /// <summary>Appends entries and asks the system to write them down.</summary>
+    /// <summary>Appends entries, and waits until the drive has them if asked to.</summary>
     /// <exception cref="IOException">The disk refuses; a part may have been written.</exception>
     public static void Append(
-        string path, StoreGeometry geometry, int segment, ReadOnlySpan<IndexedBlock> blocks)
+        string path, StoreGeometry geometry, int segment, ReadOnlySpan<IndexedBlock> blocks, bool sync)
     {
         var bytes = new byte[blocks.Length * EntryBytes];
         for (var i = 0; i < blocks.Length; i++)
@@ -41,7 +41,10 @@ internal static class SegmentIndex
         // What an interrupted append left behind is overwritten, so that entries stay aligned.
         var end = RandomAccess.GetLength(file) / EntryBytes * EntryBytes;
         RandomAccess.Write(file, bytes, end);
-        RandomAccess.FlushToDisk(file);
+        if (sync)
+        {
+            RandomAccess.FlushToDisk(file);
+        }
     }
 
     /// <summary>Reads what passes its check and lies inside the segment's file.</summary>

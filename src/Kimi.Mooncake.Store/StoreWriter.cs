@@ -108,7 +108,7 @@ internal sealed class StoreWriter : IDisposable
     }
 
     /// <summary>Flushes at every interval, or sooner when puts wait for it, until cancelled.</summary>
-    public async Task RunAsync(string directory, CancellationToken cancellationToken)
+    public async Task RunAsync(CancellationToken cancellationToken)
     {
         while (!cancellationToken.IsCancellationRequested)
         {
@@ -125,7 +125,7 @@ internal sealed class StoreWriter : IDisposable
             {
                 // The loop outlives whatever a flush meets: without it nothing would ever become durable again.
                 NoteFailure();
-                StoreMessages.FlushFailed(_logger, directory, exception.Message);
+                StoreMessages.FlushFailed(_logger, _options.Directory, exception.Message);
             }
         }
     }
@@ -226,10 +226,13 @@ internal sealed class StoreWriter : IDisposable
         {
             await _log.CommitAsync(timeout.Token).ConfigureAwait(false);
         }
-        catch
+        catch (Exception exception) when (exception is not OutOfMemoryException)
         {
             Requeue(batch);
-            throw;
+            cancellationToken.ThrowIfCancellationRequested();
+            NoteFailure();
+            StoreMessages.FlushFailed(_logger, _options.Directory, exception.Message);
+            return false;
         }
 
         var complete = DropFailed(batch);
@@ -290,11 +293,15 @@ internal sealed class StoreWriter : IDisposable
 
         try
         {
-            _device.FlushToDisk(segment);
+            if (_options.SyncToDrive)
+            {
+                _device.FlushToDisk(segment);
+            }
+
             // A segment that was dropped meanwhile must not come back as an index without data.
             if (entries.Length > 0 && segment >= _geometry.SegmentOf(_log.BeginAddress))
             {
-                SegmentIndex.Append(_device.IndexPath(segment), _geometry, segment, entries);
+                SegmentIndex.Append(_device.IndexPath(segment), _geometry, segment, entries, _options.SyncToDrive);
             }
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)

@@ -8,13 +8,18 @@ namespace Kimi.Mooncake.Store.Tests;
 /// </summary>
 internal static class CrashChild
 {
-    private const int BlocksMax = 1_000_000;
+    private const int BlocksMax = 10_000;
+
+    /// <summary>A store with room for everything that the children of a test put.</summary>
+    public static KvBlockStore Open(string folder) => KvBlockStore.Open(
+        TestBlocks.SmallOptions(folder) with { DiskBytes = 256 * 1024 * 1024 },
+        TestBlocks.SmallLayout, TestBlocks.Fingerprint);
 
     private static async Task Main(string[] arguments)
     {
         var first = int.Parse(arguments[1], CultureInfo.InvariantCulture);
         var random = new Random(int.Parse(arguments[2], CultureInfo.InvariantCulture));
-        await using var store = TestBlocks.OpenSmall(arguments[0]);
+        await using var store = Open(arguments[0]);
         for (var number = first; number < first + BlocksMax; number++)
         {
             if (TestBlocks.Put(store, number) == PutResult.Stored && random.Next(20) == 0 && await store.FlushAsync())
@@ -22,5 +27,7 @@ internal static class CrashChild
                 await Console.Out.WriteLineAsync(number.ToString(CultureInfo.InvariantCulture));
             }
         }
+
+        await Console.In.ReadLineAsync();
     }
 }
