@@ -40,6 +40,9 @@ internal sealed unsafe class BlockCatalog : IDisposable
     private readonly byte* _memory;
     private int _hand;
 
+    // Owned slots whose block waits for the disk; when all do, looking for one to reclaim is in vain.
+    private int _waiting;
+
     public BlockCatalog(StoreGeometry geometry)
     {
         _geometry = geometry;
@@ -75,18 +78,33 @@ internal sealed unsafe class BlockCatalog : IDisposable
         Enlist(block);
     }
 
-    /// <summary>Notes that a block now lies elsewhere in the log.</summary>
+    /// <summary>Notes that a block, which has a slot, now lies elsewhere in the log and waits for the disk.</summary>
     public void Move(StoredBlock block, long address)
     {
         block.Address = address;
-        block.Durable = false;
         block.Hot = false;
+        if (block.Durable)
+        {
+            block.Durable = false;
+            _waiting++;
+        }
+
         Enlist(block);
     }
 
     /// <summary>Whether the block is still the one that is found under its key, at this address.</summary>
     public bool IsCurrent(StoredBlock block, long address) =>
         block.Address == address && _blocks.TryGetValue(block.Key, out var found) && ReferenceEquals(found, block);
+
+    /// <summary>Notes that record and index entry are written: the slot may be reclaimed.</summary>
+    public void MarkDurable(StoredBlock block)
+    {
+        if (!block.Durable)
+        {
+            block.Durable = true;
+            _waiting--;
+        }
+    }
 
     /// <summary>Forgets a block.</summary>
     public bool Remove(in BlockKey key)
@@ -99,6 +117,7 @@ internal sealed unsafe class BlockCatalog : IDisposable
         if (block.Slot != StoredBlock.NoSlot)
         {
             var slot = block.Slot;
+            _waiting -= block.Durable ? 0 : 1;
             block.Slot = StoredBlock.NoSlot;
             _owners[slot] = null;
             FreeIfUnused(slot);
@@ -148,6 +167,7 @@ internal sealed unsafe class BlockCatalog : IDisposable
     public void Own(int slot, StoredBlock block)
     {
         _owners[slot] = block;
+        _waiting += block.Durable ? 0 : 1;
         _used[slot] = true;
         block.Slot = slot;
     }
@@ -168,17 +188,20 @@ internal sealed unsafe class BlockCatalog : IDisposable
     public void Check()
     {
         var owned = 0;
+        var waiting = 0;
         var loose = 0;
         for (var slot = 0; slot < _owners.Length; slot++)
         {
             owned += _owners[slot] is null ? 0 : 1;
+            waiting += _owners[slot] is { Durable: false } ? 1 : 0;
             loose += _owners[slot] is null && _pins[slot] > 0 ? 1 : 0;
         }
 
-        if (_free.Count + owned + loose != _owners.Length)
+        if (_free.Count + owned + loose != _owners.Length || waiting != _waiting)
         {
             throw new InvalidOperationException(
-                $"slots: {_free.Count} free + {owned} owned + {loose} pinned != {_owners.Length}");
+                $"slots: {_free.Count} free + {owned} owned + {loose} pinned != {_owners.Length}, or {waiting} " +
+                $"waiting != {_waiting}");
         }
     }
 
@@ -187,6 +210,11 @@ internal sealed unsafe class BlockCatalog : IDisposable
 
     private int Reclaim()
     {
+        if (_waiting == _owners.Length)
+        {
+            return StoredBlock.NoSlot;
+        }
+
         // Twice round: the first pass may only take back the marks of use.
         for (var step = 0; step < 2 * _owners.Length; step++)
         {

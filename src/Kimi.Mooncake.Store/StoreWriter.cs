@@ -316,7 +316,10 @@ internal sealed class StoreWriter : IDisposable
         {
             foreach (var (block, address) in batch)
             {
-                block.Durable |= _catalog.IsCurrent(block, address);
+                if (_catalog.IsCurrent(block, address))
+                {
+                    _catalog.MarkDurable(block);
+                }
             }
         }
 

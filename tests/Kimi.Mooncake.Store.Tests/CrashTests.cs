@@ -38,13 +38,14 @@ public sealed class CrashTests
 
     private static async Task<int> RunAndKill(string folder, int first, int seed, int blocks)
     {
-        var start = new ProcessStartInfo("dotnet") 
+        var start = new ProcessStartInfo("dotnet")
         {
             RedirectStandardOutput = true,
             RedirectStandardInput = true,
         };
-        foreach (var argument in new[]
-            { "exec", typeof(CrashChild).Assembly.Location, folder, Text(first), Text(seed) })
+        start.ArgumentList.Add("exec");
+        start.ArgumentList.Add(typeof(CrashChild).Assembly.Location);
+        foreach (var argument in new[] { folder, Text(first), Text(seed) })
         {
             start.ArgumentList.Add(argument);
         }
