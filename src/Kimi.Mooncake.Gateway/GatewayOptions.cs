@@ -18,7 +18,7 @@ public sealed record GatewayOptions
     public int ConnectionsMax { get; init; } = 4096;
 
     /// <summary>Completion requests that may be in progress at once; further ones get 429.</summary>
-    [Setting("Completion requests in progress at once; further ones get 429", Unit = "requests", Min = 1, Max = 100_000)]
+    [Setting("Completion requests in progress at once; others get 429", Unit = "requests", Min = 1, Max = 100_000)]
     public int RequestsInFlightMax { get; init; } = 512;
 
     /// <summary>Largest request body; a larger one gets 413.</summary>
@@ -54,7 +54,7 @@ public sealed record GatewayOptions
     public int LogitBiasEntriesMax { get; init; } = 1024;
 
     /// <summary>Tokens that <c>/v1/completions</c> generates where the request gives no limit.</summary>
-    [Setting("Tokens that /v1/completions generates where the request gives no limit", Unit = "tokens", Min = 1, Max = 1e6)]
+    [Setting("Tokens that /v1/completions generates without a limit", Unit = "tokens", Min = 1, Max = 1_000_000)]
     public int CompletionTokensDefault { get; init; } = 16;
 
     /// <summary>What <c>Retry-After</c> says in a 429 or 503.</summary>
@@ -68,9 +68,13 @@ public sealed record GatewayOptions
     [Setting("Longest time before a stream's response begins", Unit = "ms", Min = 1, Max = 60_000)]
     public int StreamStartMs { get; init; } = 1000;
 
-    /// <summary>Interval of comment lines in a silent stream, so that no proxy closes it during a long prefill.</summary>
+    /// <summary>Interval of comment lines in a silent stream, so that no proxy closes it in a long prefill.</summary>
     [Setting("Interval of comment lines in a silent stream", Unit = "s", Min = 1, Max = 600)]
     public int StreamKeepAliveSeconds { get; init; } = 15;
+
+    /// <summary>How long a stream's reader may leave its connection full before it is cut off.</summary>
+    [Setting("Longest time a stream's reader may take nothing; then it is cut off", Unit = "s", Min = 1, Max = 3600)]
+    public int StreamStallSeconds { get; init; } = 30;
 
     /// <summary>How long open requests may take to end when the server stops.</summary>
     [Setting("How long open requests may take to end when the server stops", Unit = "s", Min = 0, Max = 3600)]

@@ -87,8 +87,8 @@ public sealed class GatewayServer : IAsyncDisposable
     public Task StartAsync(CancellationToken cancellationToken) => _application.StartAsync(cancellationToken);
 
     /// <summary>
-    /// Accepts nothing more and waits for open requests, at most <see cref="GatewayOptions.ShutdownSeconds"/>; those still
-    /// open are then cancelled.
+    /// Accepts nothing more and waits for open requests, at most <see cref="GatewayOptions.ShutdownSeconds"/>; those
+    /// still open are then cancelled.
     /// </summary>
     /// <param name="cancellationToken">Ends the wait.</param>
     public Task StopAsync(CancellationToken cancellationToken) => _application.StopAsync(cancellationToken);

@@ -6,8 +6,8 @@ using Microsoft.AspNetCore.Routing;
 namespace Kimi.Mooncake.Gateway;
 
 /// <summary>
-/// Around every request: gives it an id, counts it, and sees to it that whatever goes wrong before the response has begun
-/// ends in an error object.
+/// Around every request: gives it an id, counts it, and sees to it that whatever goes wrong before the response has
+/// begun ends in an error object.
 /// </summary>
 internal sealed class RequestObserver(GatewayMetrics metrics, TimeProvider time, FailureResponse failures)
 {

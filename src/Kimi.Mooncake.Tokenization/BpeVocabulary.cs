@@ -97,13 +97,13 @@ public sealed class BpeVocabulary
     /// <summary>The token of one byte.</summary>
     internal int ByteToken(byte value) => _byteTokens[value];
 
-    /// <summary>Rank and product of a pair; a rank of <see cref="int.MaxValue"/> where the pair does not merge.</summary>
+    /// <summary>Rank and product of a pair; <see cref="Merge.None"/> where the pair does not merge.</summary>
     internal Merge FindMerge(int left, int right) =>
         _merges.TryGetValue(PairKey(left, right), out var merge) ? merge : Merge.None;
 
     /// <summary>
-    /// A pair as one number, spread by an odd (so invertible) factor: the plain number's hash is left XOR right, which is
-    /// 0 for every doubled token.
+    /// A pair as one number, spread by an odd (so invertible) factor: the plain number's hash is left XOR right,
+    /// which is 0 for every doubled token.
     /// </summary>
     private static ulong PairKey(int left, int right) =>
         (((ulong)(uint)left << 32) | (uint)right) * 0x9E37_79B9_7F4A_7C15;

@@ -1,8 +1,8 @@
 namespace Kimi.Mooncake.Tokenization;
 
 /// <summary>
-/// Merges the bytes of one piece: always the adjacent pair of lowest rank, the leftmost of equals. Symbols form a linked
-/// list and candidate pairs a heap, so a piece of n bytes costs n log n. Scratch space is kept between pieces.
+/// Merges the bytes of one piece: always the adjacent pair of lowest rank, the leftmost of equals. Symbols form a
+/// linked list and candidate pairs a heap, so a piece of n bytes costs n log n. Scratch space is kept between pieces.
 /// </summary>
 /// <param name="vocabulary">Tokens and merges.</param>
 internal sealed class BytePairMerger(BpeVocabulary vocabulary)

@@ -34,7 +34,7 @@ public sealed class KimiChatTemplate
         StopTokens = [_end, .. OptionalSpecials("[EOS]", "[EOT]")];
     }
 
-    /// <summary>Tokens that end the assistant's turn: <c>&lt;|im_end|&gt;</c>, and the end-of-text tokens there are.</summary>
+    /// <summary>Tokens that end the assistant's turn: <c>&lt;|im_end|&gt;</c>, and those of end of text.</summary>
     public IReadOnlyList<int> StopTokens { get; }
 
     /// <summary>Token ids of a conversation.</summary>

@@ -3,8 +3,8 @@ using static Kimi.Mooncake.Tokenization.CharacterClass;
 namespace Kimi.Mooncake.Tokenization;
 
 /// <summary>
-/// Cuts text into the pieces inside which bytes merge: the split rules published with the Kimi tokenizer, matched by hand
-/// because .NET's expressions have neither class intersection nor scripts.
+/// Cuts text into the pieces inside which bytes merge: the split rules published with the Kimi tokenizer, matched by
+/// hand because .NET's expressions have neither class intersection nor scripts.
 /// </summary>
 /// <remarks>
 /// The rules, tried in order at each place; A is <see cref="WordHead"/>, B is <see cref="WordTail"/>, the lead is any
@@ -37,7 +37,8 @@ internal static class KimiSplitter
         while (i < text.Length && windowLeft > 0)
         {
             // The reference asks Python's isspace, which also holds for the four separators U+001C to U+001F.
-            var space = (CharacterClasses.At(text, i, out var units) & Space) != 0 || text[i] is >= '\x1C' and <= '\x1F';
+            var classes = CharacterClasses.At(text, i, out var units);
+            var space = (classes & Space) != 0 || text[i] is >= '\x1C' and <= '\x1F';
             run = space == runIsSpace ? run + 1 : 1;
             runIsSpace = space;
             if (run > RunCodePointsMax)
@@ -111,8 +112,8 @@ internal static class KimiSplitter
     }
 
     /// <summary>
-    /// <c>A* B+</c>: the heads are taken greedily and given back until a tail follows, so the match ends either with the
-    /// tails after the heads or with the last head that is a tail too.
+    /// <c>A* B+</c>: the heads are taken greedily and given back until a tail follows, so the match ends either with
+    /// the tails after the heads or with the last head that is a tail too.
     /// </summary>
     private static bool TryTailWord(ReadOnlySpan<char> text, int start, out int end)
     {

@@ -3,8 +3,8 @@ using System.Text;
 namespace Kimi.Mooncake.Tokenization;
 
 /// <summary>
-/// Turns a stream of tokens into text without ever emitting half a character: bytes of an incomplete UTF-8 sequence wait
-/// for the next token, and invalid ones become U+FFFD as soon as they are known to be. One per generated sequence.
+/// Turns a stream of tokens into text without ever emitting half a character: bytes of an incomplete UTF-8 sequence
+/// wait for the next token, and invalid ones become U+FFFD as soon as they are known to be. One per generated sequence.
 /// </summary>
 /// <param name="vocabulary">The model's tokens.</param>
 public sealed class StreamingDetokenizer(BpeVocabulary vocabulary)

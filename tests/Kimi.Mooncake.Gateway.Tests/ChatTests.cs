@@ -65,7 +65,8 @@ internal sealed class ChatTests
     {
         await _gateway.AskAsync(
             Path,
-            Minimal + ",'max_completion_tokens':9,'max_tokens':1,'temperature':0.5,'top_p':0.25,'top_k':7,'min_p':0.125," +
+            Minimal + ",'max_completion_tokens':9,'max_tokens':1,'temperature':0.5,'top_p':0.25,'top_k':7," +
+            "'min_p':0.125," +
             "'presence_penalty':-1,'frequency_penalty':1,'repetition_penalty':1.5,'seed':-2,'cache_salt':'tenant'," +
             "'logit_bias':{'65':-100,'66':1.5},'ignore_eos':true,'unknown':{'a':[1]},'user':'u','temperature_':9}");
 
@@ -94,7 +95,7 @@ internal sealed class ChatTests
         Assert.That(first.Sampling.Temperature, Is.EqualTo(1f));
         Assert.That(first.Sampling.TopP, Is.EqualTo(1f));
         Assert.That(
-            first.MaxNewTokens, Is.EqualTo(ScriptedGenerator.ContextLength - first.PromptTokens.Count), "rest of the context");
+            first.MaxNewTokens + first.PromptTokens.Count, Is.EqualTo(ScriptedGenerator.ContextLength));
         int[] stops = [ScriptedGenerator.ImEnd, 257, 261];
         Assert.That(first.StopTokens, Is.EqualTo(stops));
         Assert.That(first.Sampling.Seed, Is.Not.EqualTo(second.Sampling.Seed), "no seed given, so each draws its own");
@@ -160,13 +161,15 @@ internal sealed class ChatTests
         Assert.That(choices.Select(c => c.GetProperty("index").GetInt32()), Is.EqualTo(new[] { 0, 1, 2 }));
         AssertJson(
             response.GetProperty("usage"),
-            "{'prompt_tokens':20,'completion_tokens':21,'total_tokens':41,'prompt_tokens_details':{'cached_tokens':5}}");
+            "{'prompt_tokens':20,'completion_tokens':21,'total_tokens':41," +
+            "'prompt_tokens_details':{'cached_tokens':5}}");
     }
 
     [Test]
     public async Task Chat_StreamOfSeveralChoices_EachIsWhole()
     {
-        _gateway.Generator.Answer = r => ScriptedGenerator.Bytes(new string((char)('a' + r.Sampling.Seed), 50), end: true);
+        _gateway.Generator.Answer = r =>
+            ScriptedGenerator.Bytes(new string((char)('a' + r.Sampling.Seed), 50), end: true);
 
         var events = await _gateway.StreamAsync(Path, Minimal + ",'n':3,'seed':0,'stream':true}");
 

@@ -18,7 +18,10 @@ internal sealed class RunningGateway : IAsyncDisposable
     {
         _server = server;
         Generator = generator;
-        Client = new HttpClient { BaseAddress = server.Address, Timeout = Patience };
+
+        // A client that leaves closes its connection at once, and does not first read what may still come.
+        var handler = new SocketsHttpHandler { ResponseDrainTimeout = TimeSpan.Zero };
+        Client = new HttpClient(handler) { BaseAddress = server.Address, Timeout = Patience };
     }
 
     public static KimiTokenizer Tokenizer { get; } = new(Vocabulary());
@@ -43,7 +46,8 @@ internal sealed class RunningGateway : IAsyncDisposable
     }
 
     /// <summary>Posts JSON, single quotes standing for double ones.</summary>
-    public Task<HttpResponseMessage> PostAsync(string path, string json, CancellationToken cancellationToken = default) =>
+    public Task<HttpResponseMessage> PostAsync(
+        string path, string json, CancellationToken cancellationToken = default) =>
         PostBytesAsync(path, Encoding.UTF8.GetBytes(json.Replace('\'', '"')), cancellationToken);
 
     public async Task<HttpResponseMessage> PostBytesAsync(
@@ -86,10 +90,12 @@ internal sealed class RunningGateway : IAsyncDisposable
     {
         string[] specials =
         [
-            "[BOS]", "[EOS]", "<|im_end|>", "<|im_user|>", "<|im_assistant|>", "[EOT]", "<|im_system|>", "<|im_middle|>",
+            "[BOS]", "[EOS]", "<|im_end|>", "<|im_user|>", "<|im_assistant|>", "[EOT]", "<|im_system|>",
+            "<|im_middle|>",
         ];
-        var reserved = Enumerable.Range(264, ScriptedGenerator.VocabularySize - 264).Select(i => $"<|reserved_token_{i}|>");
-        string[] tokens = [.. Enumerable.Range(0, 256).Select(b => ByteAlphabet.Write([(byte)b])), .. specials, .. reserved];
+        var bytes = Enumerable.Range(0, 256).Select(b => ByteAlphabet.Write([(byte)b]));
+        var reserved = Enumerable.Range(264, ScriptedGenerator.VocabularySize - 264).Select(i => $"<|reserved_{i}|>");
+        string[] tokens = [.. bytes, .. specials, .. reserved];
         return new BpeVocabulary(tokens, [.. tokens.Select((_, id) => id < 256 ? 1 : 3)], []);
     }
 }

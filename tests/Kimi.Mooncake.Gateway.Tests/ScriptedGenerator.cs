@@ -22,8 +22,8 @@ internal sealed class ScriptedGenerator : ITokenGenerator
     private int _cancelled;
 
     public ModelCard Model { get; init; } = new(
-        "test/kimi", ContextLength, VocabularySize, new string('a', 64), new KvLayout(KvElementType.F32, 3, 160, 32, 64),
-        1_700_000_000);
+        "test/kimi", ContextLength, VocabularySize, new string('a', 64),
+        new KvLayout(KvElementType.F32, 3, 160, 32, 64), 1_700_000_000);
 
     /// <summary>The tokens of the answer; ends with <see cref="ImEnd"/> like a model's.</summary>
     public Func<GenerationRequest, IEnumerable<int>> Answer { get; set; } = _ => Bytes("Hello, world", end: true);
@@ -43,6 +43,9 @@ internal sealed class ScriptedGenerator : ITokenGenerator
 
     public TaskCompletionSource<GenerationRequest> FirstCancelled { get; } =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Completes when a generation has given its whole answer and waits.</summary>
+    public TaskCompletionSource FirstHanging { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public IReadOnlyList<GenerationRequest> Requests
     {
@@ -145,6 +148,7 @@ internal sealed class ScriptedGenerator : ITokenGenerator
 
         if (HangAfterAnswer)
         {
+            FirstHanging.TrySetResult();
             await Task.Delay(Timeout.Infinite, cancellationToken);
         }
 

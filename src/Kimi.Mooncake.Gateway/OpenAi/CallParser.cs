@@ -32,7 +32,7 @@ internal sealed class CallParser(GatewayOptions options, ModelCard model)
         }
 
         if (fields.TryGetArray("modalities", out var modalities)
-            && modalities.Value.EnumerateArray().Any(m => m.ValueKind != JsonValueKind.String || !m.ValueEquals("text")))
+            && modalities.Value.EnumerateArray().Any(m => !IsText(m, "text")))
         {
             throw ApiException.Unsupported("modalities", "only [\"text\"] is supported");
         }
@@ -178,7 +178,7 @@ internal sealed class CallParser(GatewayOptions options, ModelCard model)
         }
 
         if (fields.TryGet("tool_choice", out var choice)
-            && !(choice.ValueKind == JsonValueKind.String && (choice.ValueEquals("none") || choice.ValueEquals("auto"))))
+            && !IsText(choice, "none") && !IsText(choice, "auto"))
         {
             throw ApiException.Unsupported("tool_choice", "this server does not support tools yet");
         }
@@ -188,6 +188,9 @@ internal sealed class CallParser(GatewayOptions options, ModelCard model)
             throw ApiException.Unsupported("response_format", $"only type \"text\" is supported, not \"{type}\"");
         }
     }
+
+    private static bool IsText(JsonElement value, string text) =>
+        value.ValueKind == JsonValueKind.String && value.ValueEquals(text);
 
     private static bool IsNeutral(JsonElement value) => value.ValueKind switch
     {

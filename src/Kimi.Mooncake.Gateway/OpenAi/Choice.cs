@@ -59,7 +59,8 @@ internal interface IChoiceSink
 internal sealed class WholeResponse(int choices) : IChoiceSink
 {
     private readonly StringBuilder[] _texts = [.. Enumerable.Range(0, choices).Select(_ => new StringBuilder())];
-    private readonly List<PlacedToken>[] _tokens = [.. Enumerable.Range(0, choices).Select(_ => new List<PlacedToken>())];
+    private readonly List<PlacedToken>[] _tokens =
+        [.. Enumerable.Range(0, choices).Select(_ => new List<PlacedToken>())];
 
     public ValueTask ProgressAsync(Choice choice, PrefillProgressed progress, CancellationToken cancellationToken) =>
         ValueTask.CompletedTask;

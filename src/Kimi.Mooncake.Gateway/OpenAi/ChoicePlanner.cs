@@ -56,7 +56,8 @@ internal sealed class ChoicePlanner(GatewayOptions options, GatewayParts parts, 
         // A token stands for at most so many bytes, and each UTF-16 unit takes at least one: what cannot fit is refused
         // before the work of tokenizing it.
         var units = prompt.Text?.Length ?? prompt.Messages!.Sum(m => (long)m.Content.Length);
-        var tokensMin = (units + parts.Tokenizer.Vocabulary.TokenBytesMax - 1) / parts.Tokenizer.Vocabulary.TokenBytesMax;
+        var bytesPerToken = parts.Tokenizer.Vocabulary.TokenBytesMax;
+        var tokensMin = (units + bytesPerToken - 1) / bytesPerToken;
         if (tokensMin >= parts.Generator.Model.ContextLength)
         {
             throw TooLong(call, prompt, tokensMin, "at least ");

@@ -5,8 +5,8 @@ using Kimi.Mooncake.Core;
 namespace Kimi.Mooncake.Gateway.OpenAi;
 
 /// <summary>
-/// Generates the choices of one call at the same time. The first failure cancels the others; when the run returns, every
-/// generation has ended and been disposed.
+/// Generates the choices of one call at the same time. The first failure cancels the others; when the run returns,
+/// every generation has ended and been disposed.
 /// </summary>
 /// <param name="generator">Who continues prompts.</param>
 /// <param name="sink">Where the events go.</param>
@@ -56,7 +56,7 @@ internal sealed class ChoiceRun(
         {
             if (!await events.MoveNextAsync())
             {
-                throw new InvalidOperationException($"the generation of {choice.Request.RequestId} ended without a reason");
+                throw new InvalidOperationException($"generation {choice.Request.RequestId} ended without a reason");
             }
 
             switch (events.Current)
@@ -79,8 +79,11 @@ internal sealed class ChoiceRun(
             }
         }
 
-        // After a stop sequence the worker must not go on; after its own end this does nothing.
-        await cancellation.CancelAsync();
+        if (choice.Text.Stopped)
+        {
+            // The worker does not know of the stop sequence and would go on.
+            await cancellation.CancelAsync();
+        }
     }
 
     private ValueTask SendAsync(Choice choice, TextDelta delta, CancellationToken cancellationToken) =>

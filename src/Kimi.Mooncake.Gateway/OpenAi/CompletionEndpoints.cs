@@ -125,9 +125,9 @@ internal sealed class CompletionEndpoints
         HttpContext context, CompletionCall call, List<Choice> choices, ResponseEnvelope envelope, long arrival)
     {
         var aborted = context.RequestAborted;
-        using var stream = new EventStream(context.Response, envelope, call, choices, _parts.Time);
+        using var stream = new EventStream(context, envelope, call, choices, _options, _parts.Time);
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(aborted);
-        var keepAlive = stream.KeepAliveAsync(_options, ended.Token);
+        var keepAlive = stream.KeepAliveAsync(ended.Token);
         Exception? failure = null;
         try
         {

@@ -10,7 +10,9 @@ namespace Kimi.Mooncake.Gateway.OpenAi;
 /// </summary>
 internal sealed class EventStream : IChoiceSink, IDisposable
 {
+    private readonly HttpContext _context;
     private readonly HttpResponse _response;
+    private readonly GatewayOptions _options;
     private readonly ResponseEnvelope _envelope;
     private readonly CompletionCall _call;
     private readonly IReadOnlyList<Choice> _choices;
@@ -21,16 +23,18 @@ internal sealed class EventStream : IChoiceSink, IDisposable
     private bool _wroteSinceTick;
 
     public EventStream(
-        HttpResponse response, ResponseEnvelope envelope, CompletionCall call, IReadOnlyList<Choice> choices,
-        TimeProvider time)
+        HttpContext context, ResponseEnvelope envelope, CompletionCall call, IReadOnlyList<Choice> choices,
+        GatewayOptions options, TimeProvider time)
     {
-        _response = response;
+        _context = context;
+        _response = context.Response;
+        _options = options;
         _envelope = envelope;
         _call = call;
         _choices = choices;
         _time = time;
         _startTimestamp = time.GetTimestamp();
-        _writer = new Utf8JsonWriter(response.BodyWriter, FailureResponse.WriterOptions);
+        _writer = new Utf8JsonWriter(_response.BodyWriter, FailureResponse.WriterOptions);
     }
 
     public async ValueTask ProgressAsync(Choice choice, PrefillProgressed progress, CancellationToken cancellationToken)
@@ -55,11 +59,11 @@ internal sealed class EventStream : IChoiceSink, IDisposable
     /// <summary>
     /// Begins the response after a while even without an event, and breaks silences with comments, until cancelled.
     /// </summary>
-    public async Task KeepAliveAsync(GatewayOptions options, CancellationToken cancellationToken)
+    public async Task KeepAliveAsync(CancellationToken cancellationToken)
     {
-        await Task.Delay(TimeSpan.FromMilliseconds(options.StreamStartMs), _time, cancellationToken);
+        await Task.Delay(TimeSpan.FromMilliseconds(_options.StreamStartMs), _time, cancellationToken);
         await StartAsync(cancellationToken);
-        using var ticks = new PeriodicTimer(TimeSpan.FromSeconds(options.StreamKeepAliveSeconds), _time);
+        using var ticks = new PeriodicTimer(TimeSpan.FromSeconds(_options.StreamKeepAliveSeconds), _time);
         while (await ticks.WaitForNextTickAsync(cancellationToken))
         {
             if (!Interlocked.Exchange(ref _wroteSinceTick, false))
@@ -114,11 +118,35 @@ internal sealed class EventStream : IChoiceSink, IDisposable
 
             write();
             _wroteSinceTick = true;
-            await _response.BodyWriter.FlushAsync(cancellationToken);
+            await FlushAsync(cancellationToken);
         }
         finally
         {
             _lock.Release();
+        }
+    }
+
+    /// <summary>Waits for room in the connection; a reader that gives none for too long is cut off.</summary>
+    private async ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        var flush = _response.BodyWriter.FlushAsync(cancellationToken);
+        if (flush.IsCompleted)
+        {
+            await flush;
+            return;
+        }
+
+        try
+        {
+            await flush.AsTask().WaitAsync(
+                TimeSpan.FromSeconds(_options.StreamStallSeconds), _time, cancellationToken);
+        }
+        catch (TimeoutException)
+        {
+            _context.Abort();
+
+            // The abort arrives as the cancellation that a client's own leaving is, and is handled like it.
+            await Task.Delay(Timeout.Infinite, _context.RequestAborted);
         }
     }
 

@@ -124,8 +124,8 @@ internal readonly struct JsonFields(JsonElement element, string path)
     private static string Shorten(string text) => text.Length <= 40 ? text : text[..40] + "…";
 
     /// <summary>
-    /// Reads a string whose escapes name half a surrogate pair, as JavaScript writes text that was cut inside a character;
-    /// the reader of the framework refuses it. The half becomes U+FFFD when the text is encoded.
+    /// Reads a string whose escapes name half a surrogate pair, as JavaScript writes text that was cut inside a
+    /// character; the reader of the framework refuses it. The half becomes U+FFFD when the text is encoded.
     /// </summary>
     private static string Unescape(string raw)
     {
@@ -141,7 +141,8 @@ internal readonly struct JsonFields(JsonElement element, string path)
             i++;
             if (raw[i] == 'u')
             {
-                text.Append((char)int.Parse(raw.AsSpan(i + 1, 4), NumberStyles.HexNumber, CultureInfo.InvariantCulture));
+                var unit = ushort.Parse(raw.AsSpan(i + 1, 4), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+                text.Append((char)unit);
                 i += 4;
                 continue;
             }

@@ -5,7 +5,9 @@ using Microsoft.AspNetCore.Http;
 
 namespace Kimi.Mooncake.Gateway.OpenAi;
 
-/// <summary>Reads a request's JSON object within the limits. Memory grows with what arrives, not with what is announced.</summary>
+/// <summary>
+/// Reads a request's JSON object within the limits. Memory grows with what arrives, not with what is announced.
+/// </summary>
 internal sealed class RequestBody : IDisposable
 {
     private const int FirstBufferBytes = 16 * 1024;
@@ -83,7 +85,8 @@ internal sealed class RequestBody : IDisposable
         var needed = _length + (int)bytes.Length;
         if (needed > _buffer.Length)
         {
-            var larger = ArrayPool<byte>.Shared.Rent(Math.Max(needed, (int)Math.Min(2L * _buffer.Length, int.MaxValue)));
+            // The limit on bodies is at most a gibibyte, so doubling stays within an int.
+            var larger = ArrayPool<byte>.Shared.Rent(Math.Max(needed, 2 * Math.Min(_buffer.Length, 1 << 29)));
             _buffer.AsSpan(0, _length).CopyTo(larger);
             ArrayPool<byte>.Shared.Return(_buffer);
             _buffer = larger;
