@@ -66,7 +66,7 @@ internal sealed class GatewayMetrics
         WriteGauge("worker_ready", "Whether the worker accepts requests.", status.Ready ? 1 : 0);
         WriteGauge("requests_waiting", "Requests that wait for admission.", status.Waiting);
         WriteGauge("requests_running", "Requests that are prefilled or decoded.", status.Running);
-        WriteGauge("kv_blocks", "Blocks of the pool.", status.BlocksTotal);
+        WriteGauge("kv_blocks_total", "Blocks of the pool.", status.BlocksTotal);
         WriteGauge("kv_blocks_free", "Blocks that hold nothing.", status.BlocksFree);
         WriteGauge("kv_blocks_cached", "Blocks that hold an unused cached prefix.", status.BlocksCached);
         WriteGauge("kv_blocks_held", "Blocks that a request, load or save holds.", status.BlocksHeld);

@@ -74,6 +74,20 @@ internal sealed class DisconnectTests
     }
 
     [Test]
+    public async Task Server_StopsWithAnOpenStream_CancelsIt()
+    {
+        var generator = new ScriptedGenerator { HangAfterAnswer = true, Answer = _ => ScriptedGenerator.Bytes("x") };
+        var gateway = await RunningGateway.StartAsync(generator, new GatewayOptions { ShutdownSeconds = 0 });
+        using var response = await gateway.PostAsync(Path, Start + ",'stream':true}");
+        await generator.FirstHanging.Task.WaitAsync(RunningGateway.Patience);
+
+        await gateway.StopServerAsync();
+
+        await generator.FirstCancelled.Task.WaitAsync(RunningGateway.Patience);
+        await gateway.DisposeAsync();
+    }
+
+    [Test]
     public async Task Stream_Silent_BeginsAndIsKeptAlive()
     {
         HangAfter("");

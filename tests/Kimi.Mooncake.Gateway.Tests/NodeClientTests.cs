@@ -56,7 +56,9 @@ internal sealed class NodeClientTests
     {
         var start = new ProcessStartInfo(command, arguments)
         {
-            WorkingDirectory = _folder, RedirectStandardOutput = true, RedirectStandardError = true,
+            WorkingDirectory = _folder,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
         };
         using var process = StartOrIgnore(start);
         using var limit = new CancellationTokenSource(CommandTime);

@@ -30,7 +30,10 @@ internal sealed class OfficialClientTests
             [new UserChatMessage("hi")],
             new ChatCompletionOptions
             {
-                MaxOutputTokenCount = 50, Temperature = 0, IncludeLogProbabilities = true, TopLogProbabilityCount = 2,
+                MaxOutputTokenCount = 50,
+                Temperature = 0,
+                IncludeLogProbabilities = true,
+                TopLogProbabilityCount = 2,
             });
 
         Assert.That(completion.Content[0].Text, Is.EqualTo("Hello, world"));

@@ -78,11 +78,16 @@ internal sealed class RunningGateway : IAsyncDisposable
             .Where(e => e.StartsWith("data: ", StringComparison.Ordinal)).Select(e => e["data: ".Length..])];
     }
 
+    public async Task StopServerAsync()
+    {
+        using var limit = new CancellationTokenSource(Patience);
+        await _server.StopAsync(limit.Token);
+    }
+
     public async ValueTask DisposeAsync()
     {
         Client.Dispose();
-        using var limit = new CancellationTokenSource(Patience);
-        await _server.StopAsync(limit.Token);
+        await StopServerAsync();
         await _server.DisposeAsync();
     }
 

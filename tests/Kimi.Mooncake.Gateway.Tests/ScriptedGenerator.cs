@@ -149,7 +149,7 @@ internal sealed class ScriptedGenerator : ITokenGenerator
         if (HangAfterAnswer)
         {
             FirstHanging.TrySetResult();
-            await Task.Delay(Timeout.Infinite, cancellationToken);
+            await new TaskCompletionSource().Task.WaitAsync(cancellationToken);
         }
 
         yield return End ?? new GenerationFinished(FinishReason.Length);

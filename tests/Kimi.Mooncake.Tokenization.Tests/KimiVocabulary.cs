@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using Kimi.Mooncake.Tests;
 
 namespace Kimi.Mooncake.Tokenization.Tests;
 
@@ -14,27 +15,7 @@ internal static class KimiVocabulary
 
     public static KimiTokenizer Tokenizer => Loaded.Value;
 
-    /// <summary>The folder of tokenizer data beside the repository; ignores the test where there is none.</summary>
-    public static string DataFile(string name)
-    {
-        var given = Environment.GetEnvironmentVariable("MOONCAKE_DATA");
-        var roots = given is null ? Ancestors().Select(d => Path.Combine(d, "shared", "data")) : [given];
-        var file = roots.Select(root => Path.Combine(root, "tokenizer", name)).FirstOrDefault(File.Exists);
-        if (file is null)
-        {
-            Assert.Ignore($"skipped: no shared/data/tokenizer/{name} beside the repository");
-        }
-
-        return file!;
-    }
-
-    private static IEnumerable<string> Ancestors()
-    {
-        for (var d = new DirectoryInfo(TestContext.CurrentContext.TestDirectory); d is not null; d = d.Parent)
-        {
-            yield return d.FullName;
-        }
-    }
+    public static string DataFile(string name) => SharedData.PathOf("tokenizer", name);
 
     private static KimiTokenizer Load()
     {
