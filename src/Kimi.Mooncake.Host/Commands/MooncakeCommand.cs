@@ -13,7 +13,6 @@ internal static class MooncakeCommand
     {
         var root = new RootCommand("Kimi.Mooncake: serves long documents from a store of KV blocks.")
         {
-            ServeCommand.Create(terminal),
             AskCommand.Create(terminal),
             ModelCommand.Create(terminal),
             ConfigCommand.Create(terminal),

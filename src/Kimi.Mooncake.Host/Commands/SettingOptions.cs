@@ -11,14 +11,7 @@ internal sealed record SettingShortcut(string Option, string Setting);
 internal sealed class SettingOptions
 {
     /// <summary>Options that stand for one setting each.</summary>
-    public static IReadOnlyList<SettingShortcut> Shortcuts { get; } =
-    [
-        new("--model", "model.path"),
-        new("--address", "gateway.address"),
-        new("--port", "gateway.port"),
-        new("--store-dir", "store.directory"),
-        new("--threads", "worker.threads"),
-    ];
+    public static IReadOnlyList<SettingShortcut> Shortcuts { get; } = [];
 
     private readonly Option<FileInfo?> _file = new("--config")
     {
