@@ -37,7 +37,7 @@ public abstract class AttentionWeight : IDisposable
     public abstract void Dispose();
 }
 
-/// <summary>One row of a decode step: the token at position <c>ContextLength - 1</c>, which sees all up to it.</summary>
+/// <summary>A row of a decode step: the token at position <c>ContextLength - 1</c>, which sees all up to it.</summary>
 /// <param name="TableOffset">Where the row's block table starts in the shared array of tables.</param>
 /// <param name="ContextLength">Positions that the row attends to, its own included.</param>
 public readonly record struct DecodeRow(int TableOffset, int ContextLength);

@@ -56,7 +56,7 @@ internal sealed class CpuAgainstReferenceTests
         var (rows, columns) = (tensors.Next(1, 70), tensors.Next(1, 150));
         var a = tensors.Matrix(rows, columns, 20);
         var b = tensors.Matrix(rows, columns);
-        var c = Copy(tensors, a);
+        var c = tensors.Copy(a);
         var gain = Enumerable.Range(0, columns).Select(_ => tensors.NextValue()).ToArray();
         var factors = Enumerable.Range(0, rows).Select(_ => tensors.NextValue()).ToArray();
 
@@ -79,7 +79,7 @@ internal sealed class CpuAgainstReferenceTests
         var (first, gap) = (tensors.Next(0, 3), tensors.Next(0, 3));
         var stride = (2 * pairs) + gap;
         var a = tensors.Matrix(rows, first + (stride * groups));
-        var b = Copy(tensors, a);
+        var b = tensors.Copy(a);
         var positions = Enumerable.Range(0, rows).Select(_ => tensors.Next(0, 262_143)).ToArray();
         var frequencies = Enumerable.Range(0, pairs).Select(i => Math.Pow(50_000, -(double)i / pairs)).ToArray();
 
@@ -143,17 +143,6 @@ internal sealed class CpuAgainstReferenceTests
     private static (Matrix Actual, Matrix Expected) Outputs(TestTensors tensors, AttentionShape shape, int rows) => (
         tensors.Matrix(rows, shape.HeadCount * shape.ValueDimension),
         tensors.Matrix(rows, shape.HeadCount * shape.ValueDimension));
-
-    private static Matrix Copy(TestTensors tensors, Matrix source)
-    {
-        var copy = tensors.Matrix(source.Rows, source.Columns);
-        for (var row = 0; row < source.Rows; row++)
-        {
-            source.All.Row(row).CopyTo(copy.All.Row(row));
-        }
-
-        return copy;
-    }
 
     private static void AssertClose(Matrix actual, Matrix expected, string what) =>
         Assert.That(Closeness.RelativeError(actual.All, expected.All), Is.LessThan(RelativeErrorMax), what);

@@ -34,6 +34,17 @@ internal sealed class TestTensors(int seed) : IDisposable
         return matrix;
     }
 
+    internal Matrix Copy(Matrix source)
+    {
+        var copy = Own(new Matrix(source.Rows, source.Columns));
+        for (var row = 0; row < source.Rows; row++)
+        {
+            source.All.Row(row).CopyTo(copy.All.Row(row));
+        }
+
+        return copy;
+    }
+
     internal TensorData Tensor(int rows, int columns, float scale = 1)
     {
         var buffer = Own(new NativeBuffer((long)rows * columns * sizeof(float)));

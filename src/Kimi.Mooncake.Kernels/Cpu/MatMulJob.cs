@@ -81,9 +81,9 @@ internal sealed unsafe class MatMulJob
         for (var row = 0; row < rows; row += MicroKernels.TileRows)
         {
             var count = Math.Min(MicroKernels.TileRows, rows - row);
-            MicroKernels.Columns32(
+            MicroKernels.Multiply(
                 x + ((long)row * _x.Stride), _x.Stride, count, panel, MicroKernels.PanelColumns, _weight.InputSize,
-                tile, MicroKernels.PanelColumns, accumulate: false);
+                tile, MicroKernels.PanelColumns, MicroKernels.PanelColumns, accumulate: false);
             for (var r = 0; r < count; r++)
             {
                 new ReadOnlySpan<float>(tile + (r * MicroKernels.PanelColumns), columns)
@@ -96,7 +96,7 @@ internal sealed unsafe class MatMulJob
     private void RunOneRow(float* x, float* y, int panel, int panels)
     {
         var row = stackalloc float[PanelsOfOneRow * MicroKernels.PanelColumns];
-        MicroKernels.Row1Panels4(x, _weight.Panel(panel), panels, _weight.InputSize, row);
+        MicroKernels.Row1(x, _weight.Panel(panel), panels, _weight.InputSize, row);
         var column = panel * MicroKernels.PanelColumns;
         var columns = Math.Min(panels * MicroKernels.PanelColumns, _y.Columns - column);
         new ReadOnlySpan<float>(row, columns).CopyTo(new Span<float>(y + column, columns));

@@ -25,6 +25,12 @@ internal static unsafe class MicroKernels
     internal static void Multiply(
         float* a, long lda, int rows, float* b, long ldb, int k, float* c, long ldc, int columns, bool accumulate)
     {
+        if (!Vector512.IsHardwareAccelerated)
+        {
+            NarrowKernels.Multiply(a, lda, rows, b, ldb, k, c, ldc, columns, accumulate);
+            return;
+        }
+
         for (var row = 0; row < rows; row += TileRows)
         {
             var count = Math.Min(TileRows, rows - row);
@@ -42,29 +48,28 @@ internal static unsafe class MicroKernels
         }
     }
 
-    /// <summary>Up to 8 rows by 32 columns.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static void Columns32(
-        float* a, long lda, int rows, float* b, long ldb, int k, float* c, long ldc, bool accumulate)
-    {
-        if (rows <= FewRows)
-        {
-            Rows4Columns32(a, lda, rows, b, ldb, k, c, ldc, accumulate);
-        }
-        else
-        {
-            Rows8Columns32(a, lda, rows, b, ldb, k, c, ldc, accumulate);
-        }
-    }
-
     /// <summary>One row by up to four packed panels, so that the chains of a single row hide their latency.</summary>
     /// <param name="a">The row.</param>
     /// <param name="b">Panels <c>[k][32]</c>, one after another.</param>
     /// <param name="panels">Panels, 1 to 4.</param>
     /// <param name="k">Values of k to sum.</param>
     /// <param name="c">32 columns for each panel; written without regard to what they held.</param>
+    internal static void Row1(float* a, float* b, int panels, int k, float* c)
+    {
+        if (Vector512.IsHardwareAccelerated)
+        {
+            Row1Panels4(a, b, panels, k, c);
+            return;
+        }
+
+        for (var panel = 0; panel < panels; panel++)
+        {
+            NarrowKernels.Row1Panel(a, b + ((long)panel * k * PanelColumns), k, c + (panel * PanelColumns));
+        }
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Row1Panels4(float* a, float* b, int panels, int k, float* c)
+    private static void Row1Panels4(float* a, float* b, int panels, int k, float* c)
     {
         var (p1, p2, p3) = (Math.Min(1, panels - 1), Math.Min(2, panels - 1), Math.Min(RowPanels - 1, panels - 1));
         var panelSize = (long)k * PanelColumns;
@@ -90,6 +95,21 @@ internal static unsafe class MicroKernels
         Store(c2, v20, v21);
         Store(c1, v10, v11);
         Store(c, v00, v01);
+    }
+
+    /// <summary>Up to 8 rows by 32 columns.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Columns32(
+        float* a, long lda, int rows, float* b, long ldb, int k, float* c, long ldc, bool accumulate)
+    {
+        if (rows <= FewRows)
+        {
+            Rows4Columns32(a, lda, rows, b, ldb, k, c, ldc, accumulate);
+        }
+        else
+        {
+            Rows8Columns32(a, lda, rows, b, ldb, k, c, ldc, accumulate);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
