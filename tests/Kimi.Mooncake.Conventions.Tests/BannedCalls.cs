@@ -78,7 +78,9 @@ internal static class BannedCalls
 
     private static bool MayBeTask(SourceFile file, ExpressionSyntax receiver)
     {
-        if (receiver is ThisExpressionSyntax or BaseExpressionSyntax)
+        // A condition variable is for threads, which the kernels have; no task stands behind it.
+        if (receiver is ThisExpressionSyntax or BaseExpressionSyntax
+            or IdentifierNameSyntax { Identifier.Text: nameof(Monitor) })
         {
             return false;
         }

@@ -104,6 +104,7 @@ internal sealed class SourceRulesTests
         Assert.That(BannedCalls.Find(Product(code)), Has.Exactly(1).Items);
 
     [TestCase("var gate = new ManualResetEventSlim(); gate.Wait();")]
+    [TestCase("lock (_gate) { Monitor.Wait(_gate); }")]
     [TestCase("SemaphoreSlim slots = new(1); slots.Wait();")]
     [TestCase("var x = new Random(7);")]
     [TestCase("try { F(); } catch (IOException) { return; }")]
