@@ -62,4 +62,9 @@ public sealed record GenerationFinished(FinishReason Reason, string? Message = n
 /// <param name="KvLayout">Layout of its KV blocks.</param>
 /// <param name="CreatedUnixSeconds">When the model was loaded.</param>
 public sealed record ModelCard(
-    string ModelId, int ContextLength, int VocabularySize, string Fingerprint, KvLayout KvLayout, long CreatedUnixSeconds);
+    string ModelId,
+    int ContextLength,
+    int VocabularySize,
+    string Fingerprint,
+    KvLayout KvLayout,
+    long CreatedUnixSeconds);

@@ -112,6 +112,9 @@ public interface IKernels : IDisposable
     /// <param name="firstPosition">Position of the first row of <paramref name="q"/>.</param>
     /// <param name="q">Rotated queries, <c>[rows][head * (nope + rope)]</c>.</param>
     /// <param name="output"><c>[rows][head * value]</c>.</param>
+    /// <param name="cancellation">
+    /// Once set, the call returns within a tile's time and <paramref name="output"/> is of no use.
+    /// </param>
     void PrefillAttention(
         AttentionWeight weight,
         PagedKvMemory kv,
@@ -119,7 +122,8 @@ public interface IKernels : IDisposable
         ReadOnlySpan<int> blockTable,
         int firstPosition,
         in MatrixView q,
-        in MatrixView output);
+        in MatrixView output,
+        CancellationToken cancellation = default);
 
     /// <summary>
     /// Attention of one row each of several sequences in the absorbed form: queries are moved into the latent space,

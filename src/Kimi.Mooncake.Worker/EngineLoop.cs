@@ -139,7 +139,7 @@ internal sealed class EngineLoop : IDisposable
         {
             if (!_streams.TryGetValue(engineEvent.SequenceId, out var stream))
             {
-                throw new InvalidOperationException($"an event of sequence {engineEvent.SequenceId}, which nobody reads");
+                throw new InvalidOperationException($"nobody reads the events of sequence {engineEvent.SequenceId}");
             }
 
             stream.Write(engineEvent);

@@ -9,7 +9,9 @@ namespace Kimi.Mooncake.Worker;
 /// <summary>Sees the logits from which a token is about to be drawn; the span is valid during the call only.</summary>
 internal delegate void LogitsObserver(Sequence sequence, int position, ReadOnlySpan<float> logits);
 
-/// <summary>Runs the engine's steps on a <see cref="KimiModel"/> and draws tokens. Used by the engine's thread only.</summary>
+/// <summary>
+/// Runs the engine's steps on a <see cref="KimiModel"/> and draws tokens. Used by the engine's thread only.
+/// </summary>
 internal sealed class KimiModelRunner(KimiModel model, PagedKvMemory kv) : IModelRunner
 {
     private readonly ForwardBatch _batch = new();
@@ -42,7 +44,8 @@ internal sealed class KimiModelRunner(KimiModel model, PagedKvMemory kv) : IMode
                     slice.Start,
                     slice.Sequence.BlockIds,
                     kind == SliceKind.Decode,
-                    slice.Sample ? LogitsWanted.Last : LogitsWanted.None);
+                    slice.Sample ? LogitsWanted.Last : LogitsWanted.None,
+                    slice.Sequence.Cancellation);
             }
         }
     }
@@ -54,7 +57,13 @@ internal sealed class KimiModelRunner(KimiModel model, PagedKvMemory kv) : IMode
             ref readonly var slice = ref plan.Slices[i];
             if (slice.Kind == kind && slice.Sample)
             {
-                tokens[i] = Draw(slice.Sequence, slice.Start + slice.Count, logits.Row(row++));
+                // Of a cancelled slice there may be no logits, and the engine wants none.
+                if (!slice.Sequence.Cancellation.IsCancellationRequested)
+                {
+                    tokens[i] = Draw(slice.Sequence, slice.Start + slice.Count, logits.Row(row));
+                }
+
+                row++;
             }
         }
 

@@ -30,7 +30,9 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
     /// <param name="connectorOptions">Bounds of transfers to and from the store.</param>
     /// <param name="time">Clock.</param>
     /// <param name="logger">Takes what an operator should know.</param>
-    /// <exception cref="Kimi.Mooncake.Models.Gguf.ModelFileException">A tensor is missing or has another shape or type.</exception>
+    /// <exception cref="Kimi.Mooncake.Models.Gguf.ModelFileException">
+    /// A tensor is missing or has another shape or type.
+    /// </exception>
     /// <exception cref="ArgumentException">A limit does not fit the model; the message names it.</exception>
     public KimiWorker(
         LoadedModel model,

@@ -30,7 +30,9 @@ public sealed class LoadedModel : IDisposable
     public string Fingerprint { get; }
 
     /// <summary>Opens a model.</summary>
-    /// <exception cref="ModelFileException">The file is missing or is no readable model; the message names the place.</exception>
+    /// <exception cref="ModelFileException">
+    /// The file is missing or is no readable model; the message names the place.
+    /// </exception>
     public static LoadedModel Open(ModelOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);

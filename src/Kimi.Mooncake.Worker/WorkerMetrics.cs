@@ -27,7 +27,7 @@ internal static class WorkerMetrics
         metrics.Add(Gauge("requests_waiting", "Requests that wait for admission.", status.Waiting));
         metrics.Add(Gauge("requests_loading", "Requests whose stored blocks are being loaded.", status.Loading));
         metrics.Add(Gauge("requests_running", "Requests that are prefilled or decoded.", status.Running));
-        metrics.Add(Gauge("requests_settling", "Finished requests whose output is settled when idle.", status.Settling));
+        metrics.Add(Gauge("requests_settling", "Finished requests to be settled when idle.", status.Settling));
         metrics.Add(Gauge("kv_blocks_total", "Blocks in the KV pool.", status.BlocksTotal));
         metrics.Add(Gauge("kv_blocks_free", "Blocks that hold nothing.", status.BlocksFree));
         metrics.Add(Gauge("kv_blocks_cached", "Blocks that hold a prefix nobody uses.", status.BlocksCached));
@@ -60,7 +60,8 @@ internal static class WorkerMetrics
             counters.PromptTokens));
         metrics.Add(Counter("engine_cached_tokens_total", "Of these, tokens whose prefill was skipped.",
             counters.CachedTokens));
-        metrics.Add(Counter("prefill_tokens_computed_total", "Prompt tokens computed.", counters.PrefillTokensComputed));
+        metrics.Add(Counter("prefill_tokens_computed_total", "Prompt tokens computed.",
+            counters.PrefillTokensComputed));
         metrics.Add(Counter("engine_generated_tokens_total", "Tokens generated.", counters.GeneratedTokens));
         metrics.Add(Counter("replayed_tokens_total", "Tokens decoded again after a preemption.",
             counters.ReplayedTokens));
@@ -77,7 +78,8 @@ internal static class WorkerMetrics
         metrics.Add(Counter("kv_blocks_load_missed_total", "Blocks that the store did not deliver.",
             counters.BlocksLoadMissed));
         metrics.Add(Counter("kv_blocks_saved_total", "Blocks stored.", counters.BlocksSaved));
-        metrics.Add(Counter("kv_blocks_save_failed_total", "Blocks that the store refused.", counters.BlocksSaveFailed));
+        metrics.Add(Counter("kv_blocks_save_failed_total", "Blocks that the store refused.",
+            counters.BlocksSaveFailed));
         metrics.Add(Counter("kv_blocks_save_dropped_total", "Blocks not stored because too many waited.",
             counters.BlocksSaveDropped));
     }

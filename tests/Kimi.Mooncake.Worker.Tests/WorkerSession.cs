@@ -57,7 +57,8 @@ internal sealed class WorkerSession : IAsyncDisposable
         var text = new System.Text.StringBuilder();
         while (text.Length < length)
         {
-            text.Append(words[random.Next(words.Length)]).Append(random.Next(100)).Append(random.Next(6) == 0 ? ". " : " ");
+            text.Append(words[random.Next(words.Length)]).Append(random.Next(100));
+            text.Append(random.Next(6) == 0 ? ". " : " ");
             if (fact.Length > 0 && text.Length > length / 3)
             {
                 text.Append(fact).Append(' ');
@@ -69,7 +70,8 @@ internal sealed class WorkerSession : IAsyncDisposable
     }
 
     /// <summary>Runs a greedy request to its end.</summary>
-    public async Task<WorkerAnswer> AskAsync(int[] prompt, int maxNewTokens = 8, CancellationToken cancellation = default)
+    public async Task<WorkerAnswer> AskAsync(
+        int[] prompt, int maxNewTokens = 8, CancellationToken cancellation = default)
     {
         var id = Guid.NewGuid().ToString("n");
         var request = new GenerationRequest

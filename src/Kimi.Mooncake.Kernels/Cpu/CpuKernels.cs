@@ -114,11 +114,12 @@ public sealed class CpuKernels : IKernels
         ReadOnlySpan<int> blockTable,
         int firstPosition,
         in MatrixView q,
-        in MatrixView output)
+        in MatrixView output,
+        CancellationToken cancellation = default)
     {
         var panels = KernelArguments.Own<PanelAttentionWeight>(weight);
         KernelArguments.CheckPrefill(panels.Shape, kv, layer, blockTable, firstPosition, q, output);
-        _prefill.Run(panels, kv, layer, blockTable, firstPosition, q, output);
+        _prefill.Run(panels, kv, layer, blockTable, firstPosition, q, output, cancellation);
     }
 
     /// <inheritdoc />

@@ -75,7 +75,8 @@ internal sealed unsafe class PrefillAttention : IDisposable
         ReadOnlySpan<int> blockTable,
         int firstPosition,
         in MatrixView q,
-        in MatrixView output)
+        in MatrixView output,
+        CancellationToken cancellation)
     {
         (_weight, _shape, _kv, _layer, _q, _output) = (weight, weight.Shape, kv, layer, q, output);
         (_firstPosition, _endPosition) = (firstPosition, firstPosition + q.Rows);
@@ -87,6 +88,11 @@ internal sealed unsafe class PrefillAttention : IDisposable
             _table = table;
             for (_tileStart = 0; _tileStart < _endPosition; _tileStart += _tileKeys)
             {
+                if (cancellation.IsCancellationRequested)
+                {
+                    return;
+                }
+
                 RunTile();
             }
         }

@@ -16,7 +16,8 @@ internal sealed unsafe class ReferenceAttention
         ReadOnlySpan<int> table,
         int firstPosition,
         in MatrixView q,
-        in MatrixView output)
+        in MatrixView output,
+        CancellationToken cancellation)
     {
         var shape = weight.Shape;
         var positions = firstPosition + q.Rows;
@@ -24,7 +25,7 @@ internal sealed unsafe class ReferenceAttention
         for (var head = 0; head < shape.HeadCount; head++)
         {
             Expand(weight, kv, layer, table, positions, head);
-            for (var row = 0; row < q.Rows; row++)
+            for (var row = 0; row < q.Rows && !cancellation.IsCancellationRequested; row++)
             {
                 var query = q.Row(row).Slice(head * shape.QueryDimension, shape.QueryDimension);
                 var target = output.Row(row).Slice(head * shape.ValueDimension, shape.ValueDimension);

@@ -150,11 +150,12 @@ public sealed unsafe class ReferenceKernels : IKernels
         ReadOnlySpan<int> blockTable,
         int firstPosition,
         in MatrixView q,
-        in MatrixView output)
+        in MatrixView output,
+        CancellationToken cancellation = default)
     {
         var stored = KernelArguments.Own<RowMajorAttentionWeight>(weight);
         KernelArguments.CheckPrefill(stored.Shape, kv, layer, blockTable, firstPosition, q, output);
-        _attention.Prefill(stored, kv, layer, blockTable, firstPosition, q, output);
+        _attention.Prefill(stored, kv, layer, blockTable, firstPosition, q, output, cancellation);
     }
 
     /// <inheritdoc />

@@ -49,7 +49,7 @@ internal sealed class ExpertRouter(KimiConfig config, float[] selectionBias)
         }
     }
 
-    /// <summary>A group counts by its two best experts; experts of groups that are not among the best are out.</summary>
+    /// <summary>A group counts by its two best experts; those of groups not among the best are out.</summary>
     private void KeepBestGroups()
     {
         var size = config.ExpertCount / config.ExpertGroupCount;

@@ -22,6 +22,7 @@ public enum LogitsWanted
 /// <param name="IsDecode">Whether attention is computed in the absorbed form.</param>
 /// <param name="LogitsRow">First row of its logits.</param>
 /// <param name="LogitsRowCount">Rows of logits; they belong to the slice's last tokens.</param>
+/// <param name="Cancellation">Once set, the slice need not be computed.</param>
 public readonly record struct ForwardSlice(
     int FirstRow,
     int RowCount,
@@ -30,7 +31,8 @@ public readonly record struct ForwardSlice(
     int TableLength,
     bool IsDecode,
     int LogitsRow,
-    int LogitsRowCount);
+    int LogitsRowCount,
+    CancellationToken Cancellation);
 
 /// <summary>
 /// The tokens of one forward pass with the block tables that hold their KV. Reused from step to step; grows to the
@@ -81,10 +83,20 @@ public sealed class ForwardBatch
     /// <param name="blockTable">Blocks that hold positions 0 to the slice's last.</param>
     /// <param name="isDecode">Absorbed attention; one token.</param>
     /// <param name="wanted">Tokens whose logits are wanted.</param>
+    /// <param name="cancellation">
+    /// Once set, the slice need not be computed: its KV and its logits are then of no use, and others are not affected.
+    /// </param>
     /// <returns>The first row of its logits.</returns>
-    /// <exception cref="ArgumentException">The slice is empty, or a decode slice has several tokens or comes late.</exception>
+    /// <exception cref="ArgumentException">
+    /// The slice is empty, or a decode slice has several tokens or comes late.
+    /// </exception>
     public int Add(
-        ReadOnlySpan<int> tokens, int firstPosition, ReadOnlySpan<int> blockTable, bool isDecode, LogitsWanted wanted)
+        ReadOnlySpan<int> tokens,
+        int firstPosition,
+        ReadOnlySpan<int> blockTable,
+        bool isDecode,
+        LogitsWanted wanted,
+        CancellationToken cancellation = default)
     {
         if (tokens.IsEmpty || (isDecode && (tokens.Length != 1 || DecodeRowCount != RowCount)))
         {
@@ -114,7 +126,8 @@ public sealed class ForwardBatch
             blockTable.Length,
             isDecode,
             logitsRow,
-            LogitsRowCount - logitsRow);
+            LogitsRowCount - logitsRow,
+            cancellation);
         tokens.CopyTo(_tokens.AsSpan(RowCount));
         blockTable.CopyTo(_tables.AsSpan(TableCount));
         for (var i = 0; i < tokens.Length; i++)
@@ -126,6 +139,20 @@ public sealed class ForwardBatch
         DecodeRowCount += isDecode ? 1 : 0;
         TableCount += blockTable.Length;
         return logitsRow;
+    }
+
+    /// <summary>Whether nobody waits for any slice any more.</summary>
+    internal bool IsCancelled()
+    {
+        foreach (ref readonly var slice in Slices)
+        {
+            if (!slice.Cancellation.IsCancellationRequested)
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     private static void Reserve(ref int[] array, int length)

@@ -5,8 +5,8 @@ using Kimi.Mooncake.Models.Gguf;
 namespace Kimi.Mooncake.Models;
 
 /// <summary>
-/// The forward pass of a DeepSeek-V3 / Kimi-K2 text network over a paged KV pool: multi-head latent attention with YaRN,
-/// leading dense layers, then mixtures of experts. A row's result depends on the tokens of its own sequence only.
+/// The forward pass of a DeepSeek-V3 / Kimi-K2 text network over a paged KV pool: multi-head latent attention with
+/// YaRN, leading dense layers, then mixtures of experts. A row's result depends on the tokens of its own sequence only.
 /// Used by one thread at a time.
 /// </summary>
 public sealed class KimiModel : IDisposable
@@ -83,7 +83,7 @@ public sealed class KimiModel : IDisposable
             _embedding.DecodeRow(batch.Tokens[row], x.Row(row));
         }
 
-        for (var layer = 0; layer < _layers.Length; layer++)
+        for (var layer = 0; layer < _layers.Length && !batch.IsCancelled(); layer++)
         {
             Attention(layer, batch, kv, x);
             FeedForward(layer, x);
@@ -217,7 +217,8 @@ public sealed class KimiModel : IDisposable
                 batch.Tables.Slice(slice.TableOffset, slice.TableLength),
                 slice.FirstPosition,
                 q.Slice(slice.FirstRow, slice.RowCount),
-                output.Slice(slice.FirstRow, slice.RowCount));
+                output.Slice(slice.FirstRow, slice.RowCount),
+                slice.Cancellation);
         }
     }
 

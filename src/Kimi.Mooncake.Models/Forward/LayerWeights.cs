@@ -28,7 +28,7 @@ internal sealed record ExpertWeights(
     }
 }
 
-/// <summary>All weights of one transformer layer; either <see cref="Dense"/> or <see cref="Experts"/> is there.</summary>
+/// <summary>All weights of one transformer layer; it has <see cref="Dense"/> or <see cref="Experts"/>.</summary>
 internal sealed class LayerWeights : IDisposable
 {
     public required float[] AttentionNorm { get; init; }

@@ -73,7 +73,8 @@ internal sealed class NeedleAnswersTests
 
             if (!actual.AsSpan().SequenceEqual(expected))
             {
-                misses.Add($"{question}: {Encoding.UTF8.GetString([.. actual.Where(t => t < 256).Select(t => (byte)t)])}");
+                var text = Encoding.UTF8.GetString([.. actual.Where(t => t < 256).Select(t => (byte)t)]);
+                misses.Add($"{question}: {text}");
             }
         }
 
