@@ -1,11 +1,15 @@
 namespace Kimi.Mooncake.Tests;
 
-/// <summary>A folder that is there for one test.</summary>
+/// <summary>A folder that is gone after the test.</summary>
 internal sealed class TemporaryFolder : IDisposable
 {
-    public string Path { get; } = Directory.CreateTempSubdirectory("mooncake-").FullName;
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("mooncake-tests-");
 
-    public string PathOf(string name) => System.IO.Path.Combine(Path, name);
+    public string Path => _folder.FullName;
 
-    public void Dispose() => Directory.Delete(Path, recursive: true);
+    public string File(string name) => System.IO.Path.Combine(_folder.FullName, name);
+
+    public string[] Names() => [.. _folder.GetFiles().Select(file => file.Name)];
+
+    public void Dispose() => _folder.Delete(recursive: true);
 }

@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Models.Gguf;
+using Kimi.Mooncake.Tests;
 
 namespace Kimi.Mooncake.Models.Tests.Gguf;
 

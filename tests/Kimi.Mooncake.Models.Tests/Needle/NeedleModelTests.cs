@@ -1,7 +1,6 @@
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Models.Gguf;
 using Kimi.Mooncake.Models.Needle;
-using Kimi.Mooncake.Models.Tests.Gguf;
 using Kimi.Mooncake.Tests;
 
 namespace Kimi.Mooncake.Models.Tests.Needle;
