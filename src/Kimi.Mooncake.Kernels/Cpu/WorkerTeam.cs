@@ -25,7 +25,7 @@ internal sealed class WorkerTeam : IDisposable
     private const long ClosedBit = 1L << 31;
     private const long JoinedMask = ClosedBit - 1;
     private const int GenerationShift = 32;
-    private const int SpinRounds = 400;
+    private const int SpinRounds = 100;
     private const int SpinsPerRound = 16;
 
     private readonly Thread[] _threads;
