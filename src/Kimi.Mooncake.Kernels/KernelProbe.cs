@@ -13,10 +13,10 @@ namespace Kimi.Mooncake.Kernels;
 public sealed unsafe class KernelProbe : IDisposable
 {
     private const int Runs = 7;
-    private const int PeakRuns = 50;
+    private const int PeakRuns = 30;
     private const double WarmUpSeconds = 0.2;
     private const double RunSecondsMin = 2e-3;
-    private const int PeakRounds = 500_000;
+    private const int PeakRounds = 2_000_000;
     private const int BandwidthBytes = 256 << 20;
     private const int Seed = 1;
     private const string Flops = "GFLOP/s";
