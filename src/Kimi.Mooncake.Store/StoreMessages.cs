@@ -10,7 +10,7 @@ internal static partial class StoreMessages
         ILogger logger, string directory, int blocks, long damaged, double milliseconds);
 
     [LoggerMessage(2, LogLevel.Warning,
-        "Store segment '{Path}' holds nothing for this model and layout, or its index is damaged; deleted: {Deleted}.")]
+        "Store segment '{Path}' holds no flushed block of this model and layout, or is damaged; deleted: {Deleted}.")]
     public static partial void SegmentDropped(ILogger logger, string path, bool deleted);
 
     [LoggerMessage(3, LogLevel.Warning, "Store segment '{Path}' cannot be read: {Reason}")]

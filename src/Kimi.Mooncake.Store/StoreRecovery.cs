@@ -86,7 +86,8 @@ internal static class StoreRecovery
 
         if (blocks.Count == 0)
         {
-            damaged++;
+            // Blocks without an index file were never reported as flushed: the run ended before.
+            damaged += File.Exists(device.IndexPath(segment)) ? 1 : 0;
             StoreMessages.SegmentDropped(logger, device.DataPath(segment), device.DeleteFiles(segment));
             return null;
         }
