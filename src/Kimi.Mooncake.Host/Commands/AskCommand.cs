@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using Kimi.Mooncake.Host.Client;
 using Kimi.Mooncake.Host.Output;
+using Kimi.Mooncake.Worker;
 
 namespace Kimi.Mooncake.Host.Commands;
 
@@ -10,6 +11,8 @@ namespace Kimi.Mooncake.Host.Commands;
 internal sealed class AskCommand
 {
     private const string DefaultServer = "http://127.0.0.1:8080";
+
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
     private static readonly UTF8Encoding StrictUtf8 =
         new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
@@ -21,11 +24,10 @@ internal sealed class AskCommand
         Description = "The beginning of a sentence of the document, such as \"The passcode of Aurora is\".",
     };
 
-    private readonly Option<string> _server = new("--server")
+    private readonly Option<string?> _server = new("--server")
     {
-        Description = "Address of the server.",
+        Description = $"Address of the server. Without it {DefaultServer} is tried, and then a server of its own.",
         HelpName = "URL",
-        DefaultValueFactory = _ => DefaultServer,
     };
 
     private readonly Option<bool> _raw = new("--raw")
@@ -41,6 +43,7 @@ internal sealed class AskCommand
     };
 
     private readonly Option<bool> _json = JsonOption.Create();
+    private readonly SettingOptions _settings = new();
     private readonly Terminal _terminal;
 
     private AskCommand(Terminal terminal) => _terminal = terminal;
@@ -52,6 +55,7 @@ internal sealed class AskCommand
         {
             ask._file, ask._question, ask._server, ask._raw, ask._maxTokens, ask._json,
         };
+        ask._settings.AddTo(command);
         MooncakeCommand.SetAction(command, terminal, ask.RunAsync);
         return command;
     }
@@ -96,7 +100,8 @@ internal sealed class AskCommand
             throw new CommandException($"--max-tokens {maxTokens}: expected at least 1", ExitCode.Usage);
         }
 
-        using var client = new CompletionClient(Address(parsed.GetValue(_server)!));
+        var target = await FindServerAsync(parsed, cancellationToken).ConfigureAwait(false);
+        await using var ownedTarget = target.ConfigureAwait(false);
         var request = StreamRequest.About(document, question, parsed.GetValue(_raw)) with
         {
             MaxTokens = maxTokens,
@@ -108,7 +113,7 @@ internal sealed class AskCommand
         try
         {
             result = await Asker
-                .AskAsync(client, request, question, part => Show(part, display, isJson), cancellationToken)
+                .AskAsync(target.Client, request, question, part => Show(part, display, isJson), cancellationToken)
                 .ConfigureAwait(false);
         }
         finally
@@ -124,6 +129,36 @@ internal sealed class AskCommand
 
         await _terminal.Output.WriteLineAsync().ConfigureAwait(false);
         _terminal.Remark(Summarize(result));
+    }
+
+    /// <summary>
+    /// The server that was named; else, where no model was named, the usual one if it answers; else one of our own.
+    /// </summary>
+    private async Task<AskTarget> FindServerAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        var settings = _settings.Resolve(parsed, Environment.GetEnvironmentVariables());
+        var model = settings.Bind<ModelOptions>().Path;
+        if (parsed.GetValue(_server) is { } named)
+        {
+            return model.Length == 0
+                ? AskTarget.Remote(Address(named))
+                : throw new CommandException("--server and --model exclude each other", ExitCode.Usage);
+        }
+
+        if (model.Length > 0)
+        {
+            return await AskTarget.EmbeddedAsync(settings, cancellationToken).ConfigureAwait(false);
+        }
+
+        var usual = AskTarget.Remote(Address(DefaultServer));
+        if (await usual.Client.IsThereAsync(Patience, cancellationToken).ConfigureAwait(false))
+        {
+            return usual;
+        }
+
+        await usual.DisposeAsync().ConfigureAwait(false);
+        _terminal.Remark($"nothing answers at {DefaultServer}: asking the built-in model in this process");
+        return await AskTarget.EmbeddedAsync(settings, cancellationToken).ConfigureAwait(false);
     }
 
     private void Show(StreamPart part, PrefillDisplay display, bool isJson)

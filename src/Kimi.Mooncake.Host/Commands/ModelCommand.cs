@@ -8,6 +8,7 @@ internal static class ModelCommand
 {
     public static Command Create(Terminal terminal) => new("model", "Builds and describes model files.")
     {
+        ModelBuildCommand.Create(terminal),
         ModelInfoCommand.Create(terminal),
     };
 }

@@ -9,13 +9,18 @@ namespace Kimi.Mooncake.Host.Commands;
 /// <summary>The command line as a whole: its commands, and what an error becomes.</summary>
 internal static class MooncakeCommand
 {
+    // After an interrupt a command has this long to end by itself; open answers of a server end within it.
+    private static readonly TimeSpan StopTimeMax = TimeSpan.FromSeconds(60);
+
     public static async Task<int> RunAsync(string[] arguments, Terminal terminal, CancellationToken cancellationToken)
     {
         var root = new RootCommand("Kimi.Mooncake: serves long documents from a store of KV blocks.")
         {
+            ServeCommand.Create(terminal),
             AskCommand.Create(terminal),
             ModelCommand.Create(terminal),
             ConfigCommand.Create(terminal),
+            BenchCommand.Create(terminal),
         };
         var parsed = root.Parse(arguments);
         if (parsed.Action is ParseErrorAction)
@@ -32,6 +37,7 @@ internal static class MooncakeCommand
         var configuration = new InvocationConfiguration
         {
             EnableDefaultExceptionHandler = false,
+            ProcessTerminationTimeout = StopTimeMax,
             Output = terminal.Output,
         };
         return await parsed.InvokeAsync(configuration, cancellationToken).ConfigureAwait(false);

@@ -11,7 +11,13 @@ internal sealed record SettingShortcut(string Option, string Setting);
 internal sealed class SettingOptions
 {
     /// <summary>Options that stand for one setting each.</summary>
-    public static IReadOnlyList<SettingShortcut> Shortcuts { get; } = [];
+    public static IReadOnlyList<SettingShortcut> Shortcuts { get; } =
+    [
+        new("--model", "model.path"),
+        new("--store-dir", "store.directory"),
+        new("--address", "gateway.address"),
+        new("--port", "gateway.port"),
+    ];
 
     private readonly Option<FileInfo?> _file = new("--config")
     {

@@ -32,6 +32,14 @@ internal sealed class ResolvedSettings
         var byName = sections.SelectMany(Setting.Of)
             .Select(setting => new ResolvedSetting(setting, setting.Default, DefaultSource))
             .ToDictionary(resolved => resolved.Setting.Name);
+        return new ResolvedSettings(sections, byName).With(values);
+    }
+
+    /// <summary>The same settings with some values replaced.</summary>
+    /// <exception cref="SettingException">A name is unknown or a value unacceptable.</exception>
+    public ResolvedSettings With(IEnumerable<GivenValue> values)
+    {
+        var byName = new Dictionary<string, ResolvedSetting>(_byName);
         foreach (var given in values)
         {
             if (!byName.TryGetValue(given.Name, out var known))
@@ -44,7 +52,7 @@ internal sealed class ResolvedSettings
             byName[given.Name] = known with { Value = value, Source = given.Source };
         }
 
-        return new ResolvedSettings(sections, byName);
+        return new ResolvedSettings(_sections, byName);
     }
 
     /// <summary>The options record of a section with the values in force.</summary>

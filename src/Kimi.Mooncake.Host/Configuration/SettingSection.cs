@@ -1,3 +1,9 @@
+using Kimi.Mooncake.Engine;
+using Kimi.Mooncake.Gateway;
+using Kimi.Mooncake.Host.Serving;
+using Kimi.Mooncake.Store;
+using Kimi.Mooncake.Worker;
+
 namespace Kimi.Mooncake.Host.Configuration;
 
 /// <summary>An options record and the name under which its settings are given.</summary>
@@ -6,7 +12,16 @@ namespace Kimi.Mooncake.Host.Configuration;
 internal sealed record SettingSection(string Name, Type OptionsType)
 {
     /// <summary>Every section of the product. A new options record is one more line.</summary>
-    public static IReadOnlyList<SettingSection> All { get; } = [];
+    public static IReadOnlyList<SettingSection> All { get; } =
+    [
+        new("model", typeof(ModelOptions)),
+        new("worker", typeof(WorkerOptions)),
+        new("engine", typeof(EngineOptions)),
+        new("store", typeof(KvBlockStoreOptions)),
+        new("transfer", typeof(StoreConnectorOptions)),
+        new("gateway", typeof(GatewayOptions)),
+        new("logging", typeof(LoggingOptions)),
+    ];
 
     public object CreateDefault() =>
         Activator.CreateInstance(OptionsType)

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Kimi.Mooncake.Host.Commands;
 using Kimi.Mooncake.Host.Output;
 using Kimi.Mooncake.Host.Tests.Client;
 
@@ -31,7 +30,8 @@ internal sealed class CommandLineTests
     {
         await using var server = await FakeServer.StartAsync();
 
-        var (code, output, _) = await RunAsync("ask", _document, Question, "--server", server.Address, "--json");
+        var (code, output, _) = await CommandRun.OfAsync(
+            "ask", _document, Question, "--server", server.Address, "--json");
 
         using var result = JsonDocument.Parse(output);
         var root = result.RootElement;
@@ -53,7 +53,7 @@ internal sealed class CommandLineTests
     {
         await using var server = await FakeServer.StartAsync();
 
-        var (code, output, error) = await RunAsync("ask", _document, Question, "--server", server.Address);
+        var (code, output, error) = await CommandRun.OfAsync("ask", _document, Question, "--server", server.Address);
 
         Assert.That(code, Is.Zero);
         Assert.That(output, Is.EqualTo("The passcode of Aurora is 7319-KESTREL." + Environment.NewLine));
@@ -65,7 +65,7 @@ internal sealed class CommandLineTests
     {
         await using var server = await FakeServer.StartAsync();
 
-        var (code, output, _) = await RunAsync(
+        var (code, output, _) = await CommandRun.OfAsync(
             "ask", _document, Question, "--server", server.Address, "--raw", "--max-tokens", "17", "--json");
 
         var request = server.Requests.Single();
@@ -85,11 +85,11 @@ internal sealed class CommandLineTests
         var binary = Path.Combine(_folder, "binary");
         await File.WriteAllBytesAsync(binary, [0x41, 0x42, 0xFF, 0x43]);
 
-        Assert.That((await RunAsync("ask", _folder, Question)).Error, Does.Contain("is a folder"));
+        Assert.That((await CommandRun.OfAsync("ask", _folder, Question)).Error, Does.Contain("is a folder"));
         Assert.That(
-            (await RunAsync("ask", binary, Question)).Error,
+            (await CommandRun.OfAsync("ask", binary, Question)).Error,
             Does.Contain("no UTF-8 text: invalid bytes at offset 2"));
-        var (code, output, error) = await RunAsync("ask", Path.Combine(_folder, "none"), Question, "--json");
+        var (code, output, error) = await CommandRun.OfAsync("ask", Path.Combine(_folder, "none"), Question, "--json");
         Assert.That(code, Is.EqualTo(ExitCode.Usage));
         Assert.That(output, Is.Empty);
         Assert.That(error, Does.Contain("no file"));
@@ -101,7 +101,8 @@ internal sealed class CommandLineTests
     {
         await using var server = await FakeServer.StartAsync(behaviour);
 
-        var (code, output, error) = await RunAsync("ask", _document, Question, "--server", server.Address, "--json");
+        var (code, output, error) = await CommandRun.OfAsync(
+            "ask", _document, Question, "--server", server.Address, "--json");
 
         Assert.That(code, Is.EqualTo(expected));
         Assert.That(output, Is.Empty);
@@ -113,12 +114,19 @@ internal sealed class CommandLineTests
     [TestCase("aks document question")]
     [TestCase("ask onlyafile")]
     [TestCase("ask a b --max-tokens many")]
+    [TestCase("serve")]
+    [TestCase("serve --port 70000 --model x")]
+    [TestCase("bench longdoc --tokens 100")]
+    [TestCase("bench soak --clients 0")]
+    [TestCase("bench soak --disconnect-share 2")]
+    [TestCase("bench kernels --threads 5000")]
+    [TestCase("model build --type q4_0")]
     [TestCase("config --set nonsense")]
     [TestCase("config --set no.such=1")]
     [TestCase("config --config no-such-file.json")]
     public async Task CommandLine_Wrong_IsExitCodeTwoWithRemarksOnly(string line)
     {
-        var (code, output, error) = await RunAsync(line.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        var (code, output, error) = await CommandRun.OfAsync(line.Split(' ', StringSplitOptions.RemoveEmptyEntries));
 
         Assert.That(code, Is.EqualTo(ExitCode.Usage));
         Assert.That(output, Is.Empty);
@@ -129,7 +137,7 @@ internal sealed class CommandLineTests
     [TestCase("-5")]
     public async Task Ask_MaxTokensTooSmall_IsRefused(string value)
     {
-        var (code, _, error) = await RunAsync("ask", _document, Question, "--max-tokens", value);
+        var (code, _, error) = await CommandRun.OfAsync("ask", _document, Question, "--max-tokens", value);
 
         Assert.That(code, Is.EqualTo(ExitCode.Usage));
         Assert.That(error, Does.Contain($"--max-tokens {value}: expected at least 1"));
@@ -138,9 +146,14 @@ internal sealed class CommandLineTests
     [Test]
     public async Task Help_OfEveryCommand_GoesToStandardOutput()
     {
-        foreach (var line in new[] { "--help", "ask --help", "model --help", "model info --help", "config --help" })
+        string[] lines =
+        [
+            "--help", "serve --help", "ask --help", "model --help", "model build --help", "model info --help",
+            "config --help", "bench --help", "bench kernels --help", "bench longdoc --help", "bench soak --help",
+        ];
+        foreach (var line in lines)
         {
-            var (code, output, error) = await RunAsync(line.Split(' '));
+            var (code, output, error) = await CommandRun.OfAsync(line.Split(' '));
 
             Assert.That(code, Is.Zero, line);
             Assert.That(output, Does.Contain("Usage:"), line);
@@ -151,19 +164,15 @@ internal sealed class CommandLineTests
     [Test]
     public async Task Config_AsJson_ListsEverySettingWithItsSource()
     {
-        var (code, output, _) = await RunAsync("config", "--json");
+        var (code, output, _) = await CommandRun.OfAsync("config", "--json", "--port", "81");
 
         using var result = JsonDocument.Parse(output);
         Assert.That(code, Is.Zero);
-        Assert.That(result.RootElement.GetProperty("settings").ValueKind, Is.EqualTo(JsonValueKind.Array));
-    }
-
-    private static async Task<(int Code, string Output, string Error)> RunAsync(params string[] arguments)
-    {
-        var output = new StringWriter();
-        var error = new StringWriter();
-        var terminal = new Terminal(output, error, isInteractive: false);
-        var code = await MooncakeCommand.RunAsync(arguments, terminal, CancellationToken.None);
-        return (code, output.ToString(), error.ToString());
+        var settings = result.RootElement.GetProperty("settings").EnumerateArray().ToList();
+        var port = settings.Single(setting => setting.GetProperty("name").GetString() == "gateway.port");
+        Assert.That(settings, Has.Count.GreaterThan(30));
+        Assert.That(port.GetProperty("default").GetInt32(), Is.EqualTo(8080));
+        Assert.That(port.GetProperty("value").GetInt32(), Is.EqualTo(81));
+        Assert.That(port.GetProperty("source").GetString(), Is.EqualTo("--port"));
     }
 }

@@ -1,0 +1,15 @@
+using System.CommandLine;
+using Kimi.Mooncake.Host.Output;
+
+namespace Kimi.Mooncake.Host.Commands;
+
+/// <summary><c>mooncake bench</c>: every figure in the documents comes from one of these.</summary>
+internal static class BenchCommand
+{
+    public static Command Create(Terminal terminal) => new("bench", "Measures, and prints what it found.")
+    {
+        BenchKernelsCommand.Create(terminal),
+        BenchLongDocumentCommand.Create(terminal),
+        BenchSoakCommand.Create(terminal),
+    };
+}

@@ -1,0 +1,70 @@
+using System.Text.Json;
+using Kimi.Mooncake.Host.Output;
+
+namespace Kimi.Mooncake.Host.Tests.Commands;
+
+[TestFixture]
+internal sealed class ModelCommandTests
+{
+    private string _folder = "";
+
+    [SetUp]
+    public void CreateFolder() =>
+        _folder = Directory.CreateDirectory(
+            Path.Combine(TestContext.CurrentContext.WorkDirectory, Guid.NewGuid().ToString("N"))).FullName;
+
+    [TearDown]
+    public void DeleteFolder() => Directory.Delete(_folder, recursive: true);
+
+    [TestCase("f16", 18_000_000, "F16")]
+    [TestCase("f32", 37_000_000, "F32")]
+    public async Task Build_ThenInfo_DescribesWhatWasBuilt(string type, long bytesMin, string encoding)
+    {
+        var path = Path.Combine(_folder, "deeper", "model.gguf");
+
+        var first = await CommandRun.OfAsync("model", "build", "--output", path, "--type", type, "--json");
+        var second = await CommandRun.OfAsync("model", "build", "--output", path, "--type", type, "--json");
+        var info = await CommandRun.OfAsync("model", "info", path, "--tensors", "--json");
+
+        Assert.That((first.Code, second.Code, info.Code), Is.EqualTo((0, 0, 0)), first.Error + info.Error);
+        using var built = JsonDocument.Parse(first.Output);
+        using var again = JsonDocument.Parse(second.Output);
+        using var found = JsonDocument.Parse(info.Output);
+        var root = found.RootElement;
+        Assert.That(built.RootElement.GetProperty("sha256").GetString(), Has.Length.EqualTo(64));
+        Assert.That(
+            again.RootElement.GetProperty("sha256").GetString(),
+            Is.EqualTo(built.RootElement.GetProperty("sha256").GetString()));
+        Assert.That(built.RootElement.GetProperty("file_bytes").GetInt64(), Is.EqualTo(new FileInfo(path).Length));
+        Assert.That(new FileInfo(path).Length, Is.GreaterThan(bytesMin));
+        Assert.That(root.GetProperty("parameters").GetInt64(), Is.EqualTo(9_292_240));
+        Assert.That(root.GetProperty("context_length_tokens").GetInt32(), Is.EqualTo(262_144));
+        Assert.That(root.GetProperty("kv_bytes_per_token").GetInt32(), Is.EqualTo(3 * 192 * 4));
+        Assert.That(
+            root.GetProperty("tensor_bytes_by_type").GetProperty(encoding).GetInt64(), Is.GreaterThan(bytesMin));
+        Assert.That(
+            root.GetProperty("tensors").GetArrayLength(), Is.EqualTo(root.GetProperty("tensor_count").GetInt32()));
+    }
+
+    [Test]
+    public async Task Info_NoModel_NamesThePlace()
+    {
+        var path = Path.Combine(_folder, "no-model");
+        await File.WriteAllTextAsync(path, "This is no model, although it is long enough to be read as a header.");
+
+        var run = await CommandRun.OfAsync("model", "info", path, "--json");
+
+        Assert.That(run.Code, Is.EqualTo(ExitCode.Failed));
+        Assert.That(run.Output, Is.Empty);
+        Assert.That(run.Error.TrimEnd(), Does.StartWith($"error: {path}: byte 0").And.Not.Contain("\n"));
+    }
+
+    [Test]
+    public async Task Build_OverAFolder_IsRefused()
+    {
+        var run = await CommandRun.OfAsync("model", "build", "--output", _folder);
+
+        Assert.That(run.Code, Is.EqualTo(ExitCode.Usage));
+        Assert.That(run.Error, Does.Contain("is a folder"));
+    }
+}
