@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Host.Client;
+using Kimi.Mooncake.Host.Serving;
 using Kimi.Mooncake.Models.Gguf;
 using Kimi.Mooncake.Tokenization;
 
@@ -11,10 +12,7 @@ internal static class SharedPrefix
     public static int BlockTokens(string modelPath, IEnumerable<StreamRequest> requests, int tokensPerBlock)
     {
         using var file = GgufFile.Open(modelPath);
-        var vocabulary = GgufVocabulary.Read(file);
-        var tokenizer = new KimiTokenizer(
-            new BpeVocabulary(vocabulary.Tokens, vocabulary.TokenTypes, vocabulary.Merges));
-        var template = new KimiChatTemplate(tokenizer);
+        var template = new KimiChatTemplate(ModelTokenizer.Of(file));
         var prompts = requests.Select(request => template.Render([new ChatMessage("user", request.Text)])).ToList();
         var shared = prompts.Min(prompt => prompts[0].AsSpan().CommonPrefixLength(prompt));
         return shared / tokensPerBlock * tokensPerBlock;

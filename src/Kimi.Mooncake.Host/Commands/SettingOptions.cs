@@ -17,6 +17,7 @@ internal sealed class SettingOptions
         new("--store-dir", "store.directory"),
         new("--address", "gateway.address"),
         new("--port", "gateway.port"),
+        new("--threads", "worker.threads"),
     ];
 
     private readonly Option<FileInfo?> _file = new("--config")

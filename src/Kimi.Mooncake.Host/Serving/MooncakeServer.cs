@@ -4,9 +4,7 @@ using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Gateway;
 using Kimi.Mooncake.Host.Configuration;
 using Kimi.Mooncake.Host.Output;
-using Kimi.Mooncake.Models.Gguf;
 using Kimi.Mooncake.Store;
-using Kimi.Mooncake.Tokenization;
 using Kimi.Mooncake.Worker;
 using Microsoft.Extensions.Logging;
 
@@ -75,23 +73,20 @@ internal sealed class MooncakeServer : IAsyncDisposable
         try
         {
             var model = Keep(LoadedModel.Open(settings.Bind<ModelOptions>()));
-            var vocabulary = GgufVocabulary.Read(model.File);
-            var tokenizer = new KimiTokenizer(
-                new BpeVocabulary(vocabulary.Tokens, vocabulary.TokenTypes, vocabulary.Merges));
+            var tokenizer = ModelTokenizer.Of(model.File);
             var worker = Keep(OpenWorker(settings, model, loggers, time));
             Model = worker.Model;
             var parts = new GatewayParts(
-                worker, tokenizer, new KimiChatTemplate(tokenizer), time, loggers, NewSeed());
-            var gateway = GatewayServer.Create(settings.Bind<GatewayOptions>(), parts);
+                worker, tokenizer, ModelTokenizer.TemplateOf(tokenizer, loggers), time, loggers, NewSeed());
+            var gateway = Keep(GatewayServer.Create(settings.Bind<GatewayOptions>(), parts));
             await gateway.StartAsync(cancellationToken).ConfigureAwait(false);
-            Keep(gateway);
             Address = gateway.Address;
         }
         catch (ArgumentException fault)
         {
             throw new SettingException(fault.Message);
         }
-        catch (Exception fault) when (fault is StoreException or InvalidDataException)
+        catch (StoreException fault)
         {
             throw new CommandException(fault.Message);
         }
@@ -102,12 +97,16 @@ internal sealed class MooncakeServer : IAsyncDisposable
     {
         var options = settings.Bind<WorkerOptions>();
         var storeOptions = settings.Bind<KvBlockStoreOptions>();
+        var storeLogger = loggers.CreateLogger("Kimi.Mooncake.Store");
         KvBlockStore? store = null;
-        if (storeOptions.Directory.Length > 0)
+        if (storeOptions.Directory.Length == 0)
         {
-            store = Keep(KvBlockStore.Open(
-                storeOptions, KimiWorker.LayoutOf(model, options), model.Fingerprint,
-                loggers.CreateLogger("Kimi.Mooncake.Store"), time));
+            ServingLog.StoreOff(storeLogger);
+        }
+        else
+        {
+            var layout = KimiWorker.LayoutOf(model, options);
+            store = Keep(KvBlockStore.Open(storeOptions, layout, model.Fingerprint, storeLogger, time));
         }
 
         return new KimiWorker(
@@ -122,6 +121,7 @@ internal sealed class MooncakeServer : IAsyncDisposable
         return part;
     }
 
+    /// <summary>Where the seeds of requests without one start; nobody outside can guess it.</summary>
     private static ulong NewSeed()
     {
         Span<byte> bytes = stackalloc byte[sizeof(ulong)];
