@@ -40,9 +40,16 @@ public sealed partial class EngineCore
 
     private void PlanSettling(int budget)
     {
+        if (_settling.Count > 0 && _settlingInterrupt.IsCancellationRequested)
+        {
+            // The old source is left to the collector: another thread may be about to set it.
+            Volatile.Write(ref _settlingInterrupt, new CancellationTokenSource());
+        }
+
         for (var i = 0; i < _settling.Count && budget > 0; i++)
         {
             var sequence = _settling[i];
+            sequence.Cancellation = _settlingInterrupt.Token;
             var count = Math.Min(budget, SettledEnd(sequence) - sequence.ComputedTokens);
             _plan.Add(new StepSlice(sequence, sequence.ComputedTokens, count, SliceKind.Prefill, Sample: false));
             budget -= count;
@@ -132,11 +139,20 @@ public sealed partial class EngineCore
             if (slice.Sequence.Cancellation.IsCancellationRequested)
             {
                 // The runner may have left the slice uncomputed.
-                Finish(slice.Sequence, FinishReason.Cancelled, null);
+                EndUncomputed(slice.Sequence);
                 continue;
             }
 
             Apply(slice, _result.Tokens[i]);
+        }
+    }
+
+    /// <summary>Settling is computed again another time; any other sequence has lost its caller.</summary>
+    private void EndUncomputed(Sequence sequence)
+    {
+        if (sequence.State != SequenceState.Settling)
+        {
+            Finish(sequence, FinishReason.Cancelled, null);
         }
     }
 
@@ -291,7 +307,7 @@ public sealed partial class EngineCore
         }
 
         sequence.State = SequenceState.Settling;
-        // The caller has all he asked for; that he goes away now must not leave a slice uncomputed and published.
+        // The caller has all he asked for; that he goes away now must not end the settling.
         sequence.Cancellation = CancellationToken.None;
         sequence.ComputedTokens = sequence.PromptLength;
         sequence.Keys.Extend(sequence.Tokens);

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.KvCache;
@@ -16,6 +17,10 @@ namespace Kimi.Mooncake.Engine;
 /// is bit-equal to a computed one; blocks are taken from the youngest running sequence, never from an older one than
 /// the taker; the running sequences are in order of arrival.
 /// </remarks>
+[SuppressMessage(
+    "Design",
+    "CA1001:Types that own disposable fields should be disposable",
+    Justification = "A source without timer or wait handle holds nothing that needs to be freed.")]
 public sealed partial class EngineCore
 {
     private readonly EngineOptions _options;
@@ -35,6 +40,7 @@ public sealed partial class EngineCore
     private readonly Dictionary<long, Load> _loads = [];
     private readonly Dictionary<BlockKey, Sequence> _inFlight = [];
     private EngineCounters _counters;
+    private CancellationTokenSource _settlingInterrupt = new();
     private long _lastId;
     private int _preemptedWaiting;
 
@@ -144,6 +150,12 @@ public sealed partial class EngineCore
             Finish(sequence, FinishReason.Cancelled, null);
         }
     }
+
+    /// <summary>
+    /// Ends the settling that a step is computing right now, so that a request on its way need not wait for it; it is
+    /// computed again when the engine is next idle. The one call that may come from any thread.
+    /// </summary>
+    public void InterruptSettling() => Volatile.Read(ref _settlingInterrupt).Cancel();
 
     /// <summary>
     /// Takes finished transfers, admits, plans and computes one step, and hands over blocks to be saved.

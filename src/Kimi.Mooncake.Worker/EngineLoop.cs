@@ -56,6 +56,7 @@ internal sealed class EngineLoop : IDisposable
     {
         ObjectDisposedException.ThrowIf(_stopping, this);
         _submitted.Enqueue(stream);
+        _engine.InterruptSettling();
         Wake();
     }
 

@@ -109,4 +109,45 @@ internal sealed class SettlingTests
         Assert.That(run.Counters.SettlingDropped, Is.EqualTo(1));
         run.Run(Request(Prompt(1, 20).Concat(first.Tokens), 5));
     }
+
+    [Test]
+    public void InterruptSettling_DuringTheStep_SettlesAgainWhenIdle()
+    {
+        // Arrange
+        var run = new EngineRun(32);
+        var first = run.Submit(Request(Prompt(1, 20), 60));
+        run.StepUntil(() => first.Reason is not null);
+        run.Model.During = run.Engine.InterruptSettling;
+        run.Engine.Step(TimeSpan.Zero);
+        Assert.That(run.Counters.SettledTokens, Is.Zero, "nothing of the interrupted step counts");
+
+        // Act
+        run.RunUntilIdle();
+
+        // Assert
+        var turn = run.Run(Request(Prompt(1, 20).Concat(first.Tokens).Concat(Prompt(2, 9)), 10));
+        turn.AssertAsAlone();
+        Assert.That(turn.CachedTokens, Is.EqualTo(80));
+    }
+
+    [Test]
+    public void Cancellation_DuringTheStep_PublishesNothingOfTheSequence()
+    {
+        // Arrange
+        var run = new EngineRun(32);
+        using var cancellation = new CancellationTokenSource();
+        run.Model.During = cancellation.Cancel;
+        run.Engine.Submit(Request(Prompt(1, 100), 10), TimeSpan.Zero, cancellation.Token);
+
+        // Act
+        run.Engine.Step(TimeSpan.Zero);
+        var reasons = run.Engine.Events.ToArray().Select(e => (e.Kind, e.Reason));
+        Assert.That(reasons, Is.EqualTo(new[] { (EngineEventKind.Finished, FinishReason.Cancelled) }));
+        run.Engine.ClearEvents();
+
+        // Assert
+        var second = run.Run(Request(Prompt(1, 100), 10));
+        second.AssertAsAlone();
+        Assert.That(second.CachedTokens, Is.Zero);
+    }
 }

@@ -18,12 +18,17 @@ internal sealed class SimulatedModel(KvLayout layout, int blockCount, int vocabu
     /// <summary>Thrown by the next step, after it has written half of its values.</summary>
     public Exception? Fault { get; set; }
 
+    /// <summary>Called in the middle of the next step.</summary>
+    public Action? During { get; set; }
+
     public Span<ulong> Block(int blockId) => Cells.AsSpan(blockId * layout.BlockTokens, layout.BlockTokens);
 
     public void Execute(StepPlan plan, StepResult result)
     {
         var tokens = result.Reset(plan.Count);
         var sequences = new HashSet<long>();
+        (var during, During) = (During, null);
+        during?.Invoke();
         for (var i = 0; i < plan.Count; i++)
         {
             var slice = plan.Slices[i];
@@ -84,7 +89,8 @@ internal sealed class SimulatedModel(KvLayout layout, int blockCount, int vocabu
             ref var cell = ref Block(blocks[p / layout.BlockTokens])[p % layout.BlockTokens];
             if (p >= slice.Start)
             {
-                cell = Value(state, slice.Sequence.Tokens[p], slice.Kind);
+                // What a runner leaves behind when it stops: anything at all.
+                cell = slice.Sequence.Cancellation.IsCancellationRequested ? 0xbad : Value(state, slice.Sequence.Tokens[p], slice.Kind);
             }
 
             value = cell;
