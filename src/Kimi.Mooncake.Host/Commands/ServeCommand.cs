@@ -12,8 +12,9 @@ internal static class ServeCommand
     private const string ExampleContent =
         "The passcode of Aurora is 7319-KESTREL.\nComplete this sentence:\nThe passcode of Aurora is";
 
-    // The beginning of a sentence of the repository's README.
-    private const string ExampleQuestion = "A serving cluster for";
+    // The beginning of a sentence that stands in this file of the repository.
+    private const string ExampleFile = "src/README.md";
+    private const string ExampleQuestion = "A long document costs";
 
     public static Command Create(Terminal terminal)
     {
@@ -59,7 +60,7 @@ internal static class ServeCommand
             {server.Model.ModelId} is served at {address}
             Try:
               curl {address}/v1/chat/completions -H 'Content-Type: application/json' -d '{question}'
-              scripts/mooncake ask README.md "{ExampleQuestion}" --server {address}
+              scripts/mooncake ask {ExampleFile} "{ExampleQuestion}" --server {address}
             """);
         terminal.Output.Flush();
     }
