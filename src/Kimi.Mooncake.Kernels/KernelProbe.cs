@@ -36,6 +36,9 @@ public sealed unsafe class KernelProbe : IDisposable
         _time = time ?? TimeProvider.System;
     }
 
+    /// <summary>The fp32 multiply-add peak of all threads in GFLOP/s, measured when first asked for.</summary>
+    public double PeakGflops => _peak > 0 ? _peak : MeasurePeak(_kernels.ThreadCount).Rate;
+
     /// <summary>Name of the measured kernels.</summary>
     public string KernelsName => _kernels.Name;
 

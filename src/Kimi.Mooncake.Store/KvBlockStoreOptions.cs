@@ -6,7 +6,7 @@ namespace Kimi.Mooncake.Store;
 public sealed record KvBlockStoreOptions
 {
     /// <summary>Folder of the store; created when missing. Empty: the caller runs without a store.</summary>
-    [Setting("Folder in which KV blocks are kept over restarts; empty turns the store off.")]
+    [Setting("Folder in which KV blocks are kept over restarts, a folder in it per model; empty turns the store off.")]
     public string Directory { get; init; } = "";
 
     /// <summary>Memory of the store: write buffer and memory tier together.</summary>
@@ -15,7 +15,7 @@ public sealed record KvBlockStoreOptions
     public long MemoryBytes { get; init; } = 256L << 20;
 
     /// <summary>Most bytes of files in <see cref="Directory"/>; the oldest segment goes first.</summary>
-    [Setting("Most bytes that the files of the store take; the oldest blocks go first.", Unit = "bytes",
+    [Setting("Most bytes that the files of one model take; the oldest blocks go first.", Unit = "bytes",
         Min = 256 * 1024, Max = 1L << 50)]
     public long DiskBytes { get; init; } = 8L << 30;
 

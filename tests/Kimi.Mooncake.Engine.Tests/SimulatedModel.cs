@@ -90,7 +90,8 @@ internal sealed class SimulatedModel(KvLayout layout, int blockCount, int vocabu
             if (p >= slice.Start)
             {
                 // What a runner leaves behind when it stops: anything at all.
-                cell = slice.Sequence.Cancellation.IsCancellationRequested ? 0xbad : Value(state, slice.Sequence.Tokens[p], slice.Kind);
+                var stopped = slice.Sequence.Cancellation.IsCancellationRequested;
+                cell = stopped ? 0xbad : Value(state, slice.Sequence.Tokens[p], slice.Kind);
             }
 
             value = cell;

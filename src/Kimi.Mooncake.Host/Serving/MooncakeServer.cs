@@ -15,6 +15,9 @@ namespace Kimi.Mooncake.Host.Serving;
 /// </summary>
 internal sealed class MooncakeServer : IAsyncDisposable
 {
+    // Enough to tell models apart; the store itself compares the whole fingerprint.
+    private const int FolderFingerprintDigits = 16;
+
     private readonly Stack<object> _opened = new();
 
     private MooncakeServer()
@@ -96,22 +99,31 @@ internal sealed class MooncakeServer : IAsyncDisposable
         ResolvedSettings settings, LoadedModel model, ILoggerFactory loggers, TimeProvider time)
     {
         var options = settings.Bind<WorkerOptions>();
-        var storeOptions = settings.Bind<KvBlockStoreOptions>();
-        var storeLogger = loggers.CreateLogger("Kimi.Mooncake.Store");
-        KvBlockStore? store = null;
-        if (storeOptions.Directory.Length == 0)
-        {
-            ServingLog.StoreOff(storeLogger);
-        }
-        else
-        {
-            var layout = KimiWorker.LayoutOf(model, options);
-            store = Keep(KvBlockStore.Open(storeOptions, layout, model.Fingerprint, storeLogger, time));
-        }
-
+        var store = OpenStore(settings.Bind<KvBlockStoreOptions>(), model, options, loggers, time);
         return new KimiWorker(
             model, options, settings.Bind<EngineOptions>(), store, settings.Bind<StoreConnectorOptions>(), time,
             loggers.CreateLogger("Kimi.Mooncake.Worker"));
+    }
+
+    private KvBlockStore? OpenStore(
+        KvBlockStoreOptions options,
+        LoadedModel model,
+        WorkerOptions workerOptions,
+        ILoggerFactory loggers,
+        TimeProvider time)
+    {
+        var logger = loggers.CreateLogger("Kimi.Mooncake.Store");
+        if (options.Directory.Length == 0)
+        {
+            ServingLog.StoreOff(logger);
+            return null;
+        }
+
+        // A store's folder belongs to one model and layout; serving another one in between must not empty it.
+        var layout = KimiWorker.LayoutOf(model, workerOptions);
+        var name = $"{model.Fingerprint[..FolderFingerprintDigits]}-{layout.BlockTokens}";
+        var ownFolder = options with { Directory = Path.Combine(options.Directory, name) };
+        return Keep(KvBlockStore.Open(ownFolder, layout, model.Fingerprint, logger, time));
     }
 
     private T Keep<T>(T part)
