@@ -1,5 +1,5 @@
 # Shared by the scripts beside it (`source`d, not run). Everything that set-up writes lies inside the repository, in
-# ignored folders: build/OptionalGroups.props, artifacts/state (what was restored and built), bin and obj.
+# ignored folders: artifacts/state (optional groups, what was restored and built), bin and obj.
 # shellcheck shell=bash
 
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
@@ -32,13 +32,14 @@ hash_of() {
     LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
 }
 
-PROJECT_FILES=(Directory.Build.props Directory.Packages.props global.json Kimi.Mooncake.sln .editorconfig build)
+PROJECT_FILES=(Directory.Build.props Directory.Packages.props global.json Kimi.Mooncake.sln .editorconfig)
 
+# A restore is bound to the folder of packages that it went to.
 restore_key() {
-  (cd "$ROOT" && find src tests build Directory.Build.props Directory.Packages.props global.json Kimi.Mooncake.sln \
+  (cd "$ROOT" && printf '%s\n' "${NUGET_PACKAGES:-}" && find src tests Directory.Build.props Directory.Packages.props global.json Kimi.Mooncake.sln \
     \( -name bin -o -name obj \) -prune -o -type f \( -name '*.csproj' -o -name '*.props' -o -name '*.targets' \
     -o -name '*.sln' -o -name global.json \) -print0 |
-    LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
+    LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum | cut -d' ' -f1
 }
 
 # Whether every project has the file that a restore leaves behind.
