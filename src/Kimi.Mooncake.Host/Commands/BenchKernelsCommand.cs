@@ -80,7 +80,10 @@ internal sealed class BenchKernelsCommand
         {
             _terminal.WriteJson(new
             {
-                Kernels = probe.KernelsName, Measurements = measurements, Prefill = prefill, PrefillShareOfPeak = share,
+                Kernels = probe.KernelsName,
+                Measurements = measurements,
+                Prefill = prefill,
+                PrefillShareOfPeak = share,
             });
             return;
         }

@@ -9,7 +9,8 @@ namespace Kimi.Mooncake.Host.Output;
 /// Where a command writes: results on standard output, progress and remarks on standard error. With <c>--json</c> one
 /// object is all that standard output carries.
 /// </summary>
-internal sealed class Terminal(TextWriter output, TextWriter error, bool isInteractive)
+internal sealed class Terminal(
+    TextWriter output, TextWriter error, bool isInteractive, int widthCells = Terminal.PipeWidth)
 {
     private static readonly JsonSerializerOptions ResultOptions = new()
     {
@@ -21,9 +22,11 @@ internal sealed class Terminal(TextWriter output, TextWriter error, bool isInter
     };
 
     // Wide enough for a table where standard output is a pipe and has no width of its own.
-    private const int PipeWidth = 160;
+    public const int PipeWidth = 160;
 
-    public static Terminal OfProcess() => new(Console.Out, Console.Error, !Console.IsErrorRedirected);
+    public static Terminal OfProcess() => Console.IsErrorRedirected
+        ? new Terminal(Console.Out, Console.Error, isInteractive: false)
+        : new Terminal(Console.Out, Console.Error, isInteractive: true, Console.WindowWidth);
 
     public TextWriter Output { get; } = output;
 
@@ -35,7 +38,9 @@ internal sealed class Terminal(TextWriter output, TextWriter error, bool isInter
     /// <summary>Draws over the current line of standard error; an empty text clears it.</summary>
     public void Redraw(string text)
     {
-        error.Write($"\r{text}\u001b[K");
+        // A longer text would wrap, and the next one would not cover it.
+        var visible = text.Length < widthCells ? text : text[..Math.Max(0, widthCells - 1)];
+        error.Write($"\r{visible}\u001b[K");
         error.Flush();
     }
 

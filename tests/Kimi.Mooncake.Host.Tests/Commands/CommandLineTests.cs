@@ -133,6 +133,37 @@ internal sealed class CommandLineTests
         Assert.That(error, Does.Contain("error: "));
     }
 
+    [Test]
+    public async Task Ask_ServerAndModel_ExcludeEachOther()
+    {
+        var run = await CommandRun.OfAsync(
+            "ask", _document, Question, "--server", "http://127.0.0.1:9", "--model", "x.gguf");
+
+        Assert.That(run.Code, Is.EqualTo(ExitCode.Usage));
+        Assert.That(run.Error, Does.Contain("--server and --model exclude each other"));
+    }
+
+    [TestCase("127.0.0.1:8080")]
+    [TestCase("ftp://127.0.0.1")]
+    public async Task Ask_NoHttpAddress_IsRefused(string address)
+    {
+        var run = await CommandRun.OfAsync("ask", _document, Question, "--server", address);
+
+        Assert.That(run.Code, Is.EqualTo(ExitCode.Usage));
+        Assert.That(run.Error, Does.Contain("expected an address such as"));
+    }
+
+    [Test]
+    public void Redraw_TextWiderThanTheTerminal_IsCut()
+    {
+        var error = new StringWriter();
+        var terminal = new Terminal(TextWriter.Null, error, isInteractive: true, widthCells: 10);
+
+        terminal.Redraw("0123456789abcdef");
+
+        Assert.That(error.ToString(), Is.EqualTo("\r012345678\u001b[K"));
+    }
+
     [TestCase("0")]
     [TestCase("-5")]
     public async Task Ask_MaxTokensTooSmall_IsRefused(string value)
