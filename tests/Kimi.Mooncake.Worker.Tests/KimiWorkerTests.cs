@@ -38,7 +38,10 @@ internal sealed class KimiWorkerTests
         using var cancellation = new CancellationTokenSource();
         var request = new GenerationRequest
         {
-            RequestId = "long", PromptTokens = prompt, MaxNewTokens = 10, ReportProgress = true,
+            RequestId = "long",
+            PromptTokens = prompt,
+            MaxNewTokens = 10,
+            ReportProgress = true,
         };
         var sinceCancel = new Stopwatch();
 
@@ -96,7 +99,10 @@ internal sealed class KimiWorkerTests
         using var cancellation = new CancellationTokenSource();
         var request = new GenerationRequest
         {
-            RequestId = "first", PromptTokens = prompt, MaxNewTokens = 100, ReportProgress = true,
+            RequestId = "first",
+            PromptTokens = prompt,
+            MaxNewTokens = 100,
+            ReportProgress = true,
         };
         Task<WorkerAnswer>? other = null;
 
