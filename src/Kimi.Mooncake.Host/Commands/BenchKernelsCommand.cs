@@ -106,7 +106,8 @@ internal sealed class BenchKernelsCommand
         using var file = GgufFile.Open(folder.Model);
         using var kernels = new CpuKernels(threads);
         return PrefillProbe.Measure(
-            file, kernels, tokens, ChunkTokens, TimeProvider.System, new Progress(_terminal, tokens, cancellationToken));
+            file, kernels, tokens, ChunkTokens, TimeProvider.System,
+            new Progress(_terminal, tokens, cancellationToken));
     }
 
     private static Table Table(IEnumerable<KernelMeasurement> measurements)

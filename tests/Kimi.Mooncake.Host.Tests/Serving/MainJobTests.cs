@@ -63,7 +63,7 @@ internal sealed class MainJobTests
         Assert.That(report.GetProperty("answers_right").GetInt32(), Is.EqualTo(4), run.Output);
         Assert.That(report.GetProperty("warm_hits_complete").GetBoolean(), Is.True, run.Output);
 
-        // How much a kill loses depends on how far the disk was: a document as small as this one is not old when it comes.
+        // How much a kill loses depends on how far the disk was: so small a document is not old when it comes.
         Assert.That(report.GetProperty("restart_cached_share").GetDouble(), Is.GreaterThan(0), run.Output);
         Assert.That(
             report.GetProperty("shared_prefix_block_tokens").GetInt32(),
