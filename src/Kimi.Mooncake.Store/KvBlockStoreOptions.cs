@@ -30,7 +30,7 @@ public sealed record KvBlockStoreOptions
     /// <summary>Longest time that a stored block waits before it is written to disk.</summary>
     [Setting("Longest time that a block waits before it is on disk; a killed process loses about this much.",
         Unit = "ms", Min = 1, Max = 60_000)]
-    public int FlushIntervalMs { get; init; } = 500;
+    public int FlushIntervalMs { get; init; } = 100;
 
     /// <summary>
     /// Whether a flush waits until the drive has the blocks. Without it a killed process loses what it loses with it,
