@@ -71,11 +71,7 @@ public sealed partial class EngineCore
         }
 
         sequence.EnsureCapacity(_layout.BlockTokens);
-        foreach (var blockId in sequence.BlockIds)
-        {
-            sequence.Nodes.Append(blockId);
-        }
-
+        sequence.PublishedBlocks = sequence.Blocks.Count;
         for (; needed > 0; needed--)
         {
             _pool.TryAllocate(out var blockId);
@@ -113,11 +109,11 @@ public sealed partial class EngineCore
 
     private void Begin(Sequence sequence)
     {
-        var matched = sequence.Nodes.Count;
+        var matched = sequence.PublishedBlocks;
         var keys = sequence.Keys.Keys;
         for (var i = 0; i < matched; i++)
         {
-            _saves?.Offer(keys[i], sequence.Keys.ParentOf(i), sequence.Nodes[i]);
+            _saves?.Offer(keys[i], sequence.Keys.ParentOf(i), sequence.Blocks[i]);
         }
 
         for (var i = matched; i < sequence.PromptLength / _layout.BlockTokens; i++)
@@ -133,7 +129,7 @@ public sealed partial class EngineCore
 
     private bool TryBeginLoad(Sequence sequence)
     {
-        var matched = sequence.Nodes.Count;
+        var matched = sequence.PublishedBlocks;
         var missing = sequence.Keys.Keys[matched..((sequence.PromptLength - 1) / _layout.BlockTokens)];
         if (_connector is null || missing.Length == 0)
         {
@@ -177,7 +173,7 @@ public sealed partial class EngineCore
         var sequence = load.Sequence;
         _counters.BlocksLoaded += blocksDone;
         _counters.BlocksLoadMissed += load.BlocksAsked - blocksDone;
-        Publish(sequence, sequence.Nodes.Count + blocksDone, fromStore: true);
+        Publish(sequence, sequence.PublishedBlocks + blocksDone, fromStore: true);
         if (sequence.Cancelled)
         {
             sequence.State = SequenceState.Ended;
@@ -190,7 +186,7 @@ public sealed partial class EngineCore
 
     private void BeginPrefill(Sequence sequence)
     {
-        var cached = sequence.Nodes.Count * _layout.BlockTokens;
+        var cached = sequence.PublishedBlocks * _layout.BlockTokens;
         sequence.ComputedTokens = cached;
         sequence.CachedTokens = sequence.CachedTokens < 0 ? cached : Math.Min(sequence.CachedTokens, cached);
         sequence.State = SequenceState.Prefill;
@@ -198,20 +194,30 @@ public sealed partial class EngineCore
         ReportProgress(sequence);
     }
 
-    /// <summary>Puts the first <paramref name="blockCount"/> blocks of a sequence into the prefix tree.</summary>
+    /// <summary>
+    /// Puts the first <paramref name="blockCount"/> blocks of a sequence into the prefix tree. Where somebody else
+    /// published a key first, the sequence goes on with that block, which holds the same bits, and gives its own back:
+    /// with both, it could need more blocks than the pool has.
+    /// </summary>
     private void Publish(Sequence sequence, int blockCount, bool fromStore)
     {
-        for (var i = sequence.Nodes.Count; i < blockCount; i++)
+        for (var i = sequence.PublishedBlocks; i < blockCount; i++)
         {
             var key = sequence.Keys.Keys[i];
-            var parent = i == 0 ? PrefixTree.None : sequence.Nodes[i - 1];
-            var node = _pool.Publish(sequence.Blocks[i], key, parent);
-            sequence.Nodes.Append(node);
-            if (node == sequence.Blocks[i])
+            var parent = i == 0 ? PrefixTree.None : sequence.Blocks[i - 1];
+            var own = sequence.Blocks[i];
+            var node = _pool.Publish(own, key, parent);
+            if (node == own)
             {
                 _saves?.Published(node, fromStore);
             }
+            else
+            {
+                sequence.Blocks.Replace(i, node);
+                _pool.Release(own);
+            }
 
+            sequence.PublishedBlocks++;
             _saves?.Offer(key, sequence.Keys.ParentOf(i), node);
             ForgetInFlight(sequence, key);
         }
@@ -221,26 +227,13 @@ public sealed partial class EngineCore
     private void Release(Sequence sequence)
     {
         var keys = sequence.Keys.Keys;
-        for (var i = sequence.Nodes.Count; i < sequence.PromptLength / _layout.BlockTokens; i++)
+        for (var i = sequence.PublishedBlocks; i < sequence.PromptLength / _layout.BlockTokens; i++)
         {
             ForgetInFlight(sequence, keys[i]);
         }
 
-        for (var i = sequence.Blocks.Count - 1; i >= 0; i--)
-        {
-            if (i >= sequence.Nodes.Count || sequence.Nodes[i] != sequence.Blocks[i])
-            {
-                _pool.Release(sequence.Blocks[i]);
-            }
-
-            if (i < sequence.Nodes.Count)
-            {
-                _pool.Release(sequence.Nodes[i]);
-            }
-        }
-
-        sequence.Blocks.Clear();
-        sequence.Nodes.Clear();
+        Release(sequence.Blocks);
+        sequence.PublishedBlocks = 0;
         sequence.ComputedTokens = 0;
     }
 

@@ -258,10 +258,6 @@ public sealed partial class EngineCore
         for (var i = 0; i < sequence.Blocks.Count; i++)
         {
             holds[sequence.Blocks[i]]++;
-            if (i < sequence.Nodes.Count && sequence.Nodes[i] != sequence.Blocks[i])
-            {
-                holds[sequence.Nodes[i]]++;
-            }
         }
     }
 

@@ -77,11 +77,8 @@ public sealed class Sequence
 
     internal BlockTable Blocks { get; } = new();
 
-    /// <summary>
-    /// Nodes of the prefix tree that the sequence holds, one for each of its leading published blocks. A node is
-    /// another block than the sequence's own where somebody else published the key first.
-    /// </summary>
-    internal BlockTable Nodes { get; } = new();
+    /// <summary>Leading blocks of the sequence that are nodes of the prefix tree.</summary>
+    internal int PublishedBlocks { get; set; }
 
     internal SequenceState State { get; set; } = SequenceState.Waiting;
 

@@ -1,8 +1,7 @@
 namespace Kimi.Mooncake.KvCache;
 
 /// <summary>
-/// A sequence's blocks in order: position <c>p</c> lies in block <c>p / BlockTokens</c> of the table. Entries are only
-/// appended, never replaced, so whoever computes on a table may keep reading it.
+/// A sequence's blocks in order: position <c>p</c> lies in block <c>p / BlockTokens</c> of the table.
 /// </summary>
 public sealed class BlockTable
 {
@@ -36,6 +35,15 @@ public sealed class BlockTable
         }
 
         _blockIds[Count++] = blockId;
+    }
+
+    /// <summary>Puts a block that holds the same bits in the place of another.</summary>
+    /// <param name="index">Place in the sequence, from 0.</param>
+    /// <param name="blockId">The block that takes the place.</param>
+    public void Replace(int index, int blockId)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)index, (uint)Count, nameof(index));
+        _blockIds[index] = blockId;
     }
 
     /// <summary>Forgets all blocks. The caller has released them.</summary>

@@ -129,4 +129,15 @@ internal sealed class PreemptionTests
         older.AssertAsAlone();
         fourth.AssertAsAlone();
     }
+
+    [Test]
+    public void Step_PromptOfWholeBlocksAgainInAPoolJustLargeEnough_IsNotStarvedByItsOwnCopy()
+    {
+        // Arrange: the second run computes its last prompt block again, although the pool holds it already.
+        var run = new EngineRun(5, new EngineOptions { SettleGeneratedBlocks = false });
+        run.Run(Request(Prompt(1, 4 * BlockTokens), BlockTokens));
+
+        // Act, Assert
+        run.Run(Request(Prompt(1, 4 * BlockTokens), BlockTokens));
+    }
 }
