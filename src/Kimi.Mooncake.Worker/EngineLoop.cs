@@ -9,7 +9,7 @@ namespace Kimi.Mooncake.Worker;
 /// The thread that owns the engine: takes requests, steps, and hands events to their readers. All other
 /// threads talk to it through a queue, their cancellation tokens and a wake-up.
 /// </summary>
-internal sealed class EngineLoop : IDisposable
+internal sealed class EngineLoop
 {
     // A transfer's end wakes the loop; this only bounds the harm of a wake-up that a connector might miss.
     private static readonly TimeSpan TransferPollInterval = TimeSpan.FromMilliseconds(20);
@@ -19,7 +19,7 @@ internal sealed class EngineLoop : IDisposable
     private readonly ILogger _logger;
     private readonly long _started;
     private readonly ConcurrentQueue<RequestStream> _submitted = new();
-    private readonly AutoResetEvent _wake = new(initialState: false);
+    private readonly object _parking = new();
     private readonly Dictionary<long, RequestStream> _streams = [];
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _statusLock = new();
@@ -27,6 +27,8 @@ internal sealed class EngineLoop : IDisposable
     private EngineStatus _status;
     private volatile bool _stopping;
     private volatile Exception? _failure;
+    private volatile Exception? _end;
+    private bool _awake;
 
     public EngineLoop(EngineCore engine, TimeProvider time, ILogger logger)
     {
@@ -56,12 +58,29 @@ internal sealed class EngineLoop : IDisposable
     {
         ObjectDisposedException.ThrowIf(_stopping, this);
         _submitted.Enqueue(stream);
+        Interlocked.MemoryBarrier();
+        if (_end is { } end)
+        {
+            // The thread may have looked at the queue for the last time before.
+            FailSubmitted(end);
+            return;
+        }
+
         _engine.InterruptSettling();
         Wake();
     }
 
-    /// <summary>Makes the thread look at requests, cancellations and transfers.</summary>
-    public void Wake() => _wake.Set();
+    /// <summary>
+    /// Makes the thread look at requests, cancellations and transfers. Readers may call it long after the thread ended.
+    /// </summary>
+    public void Wake()
+    {
+        lock (_parking)
+        {
+            _awake = true;
+            Monitor.Pulse(_parking);
+        }
+    }
 
     /// <summary>Cancels every request, ends the thread and waits for it.</summary>
     public async Task StopAsync()
@@ -70,9 +89,6 @@ internal sealed class EngineLoop : IDisposable
         Wake();
         await _ended.Task.ConfigureAwait(false);
     }
-
-    /// <summary>After <see cref="StopAsync"/>, and when nobody wakes the thread any more.</summary>
-    public void Dispose() => _wake.Dispose();
 
     private void Run()
     {
@@ -85,11 +101,11 @@ internal sealed class EngineLoop : IDisposable
                 HandOver();
                 if (outcome == StepOutcome.Idle)
                 {
-                    _wake.WaitOne();
+                    Park(Timeout.InfiniteTimeSpan);
                 }
                 else if (outcome == StepOutcome.WaitsForTransfers)
                 {
-                    _wake.WaitOne(TransferPollInterval);
+                    Park(TransferPollInterval);
                 }
             }
 
@@ -104,6 +120,19 @@ internal sealed class EngineLoop : IDisposable
         }
 
         _ended.SetResult();
+    }
+
+    private void Park(TimeSpan longest)
+    {
+        lock (_parking)
+        {
+            if (!_awake)
+            {
+                Monitor.Wait(_parking, longest);
+            }
+
+            _awake = false;
+        }
     }
 
     private void TakeCommands()
@@ -174,11 +203,18 @@ internal sealed class EngineLoop : IDisposable
 
     private void FailAll(Exception exception)
     {
+        _end = exception;
+        Interlocked.MemoryBarrier();
         foreach (var stream in _streams.Values)
         {
             stream.Fail(exception);
         }
 
+        FailSubmitted(exception);
+    }
+
+    private void FailSubmitted(Exception exception)
+    {
         while (_submitted.TryDequeue(out var stream))
         {
             stream.Fail(exception);

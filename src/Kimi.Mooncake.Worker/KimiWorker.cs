@@ -132,7 +132,6 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
     {
         await _loop.StopAsync().ConfigureAwait(false);
         _connector?.Dispose();
-        _loop.Dispose();
         _model.Dispose();
         _kv.Dispose();
         _kernels.Dispose();

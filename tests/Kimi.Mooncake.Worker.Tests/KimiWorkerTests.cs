@@ -92,6 +92,24 @@ internal sealed class KimiWorkerTests
     }
 
     [Test]
+    public async Task Reader_LeavingTheStreamAfterTheWorkerIsGone_LeavesQuietly()
+    {
+        var session = new WorkerSession();
+        var request = new GenerationRequest
+        {
+            RequestId = "late",
+            PromptTokens = WorkerSession.TokensOf(WorkerSession.Document(100, 9, Fact)),
+            MaxNewTokens = 50,
+        };
+        var reader = session.Worker.GenerateAsync(request, CancellationToken.None).GetAsyncEnumerator();
+        Assert.That(await reader.MoveNextAsync(), Is.True);
+
+        await session.DisposeAsync();
+
+        Assert.That(async () => await reader.DisposeAsync(), Throws.Nothing);
+    }
+
+    [Test]
     public async Task Cancel_WhileOthersShareThePrefix_LeavesTheirAnswersRight()
     {
         await using var session = new WorkerSession(chunkTokens: 256);
