@@ -143,6 +143,12 @@ public sealed partial class EngineCore
                 continue;
             }
 
+            if (_result.Tokens[i].Failure is { } failure)
+            {
+                Fail(slice.Sequence, failure);
+                continue;
+            }
+
             Apply(slice, _result.Tokens[i]);
         }
     }

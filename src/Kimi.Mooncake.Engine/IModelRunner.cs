@@ -85,7 +85,11 @@ public sealed class StepResult
 /// <param name="TokenId">The token.</param>
 /// <param name="Logprob">Natural logarithm of its probability; 0 unless the request asked for it.</param>
 /// <param name="TopLogprobs">Most likely tokens, best first; null unless the request asked for them.</param>
-public readonly record struct SampledToken(int TokenId, float Logprob, TokenLogprob[]? TopLogprobs);
+public readonly record struct SampledToken(int TokenId, float Logprob, TokenLogprob[]? TopLogprobs)
+{
+    /// <summary>Why no token could be drawn, which ends this sequence and no other; null where one was.</summary>
+    public string? Failure { get; init; }
+}
 
 /// <summary>
 /// Computes steps: writes the KV of each slice's tokens into the slice's blocks, attends over all earlier positions of
@@ -94,6 +98,9 @@ public readonly record struct SampledToken(int TokenId, float Logprob, TokenLogp
 /// </summary>
 public interface IModelRunner
 {
-    /// <summary>Computes a step; returns when all its KV is written and all its tokens are drawn.</summary>
+    /// <summary>
+    /// Computes a step; returns when all its KV is written and all its tokens are drawn. An exception ends every
+    /// sequence of the plan; what concerns one sequence only is told in <see cref="SampledToken.Failure"/>.
+    /// </summary>
     void Execute(StepPlan plan, StepResult result);
 }

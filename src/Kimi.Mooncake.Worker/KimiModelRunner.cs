@@ -60,7 +60,7 @@ internal sealed class KimiModelRunner(KimiModel model, PagedKvMemory kv) : IMode
                 // Of a cancelled slice there may be no logits, and the engine wants none.
                 if (!slice.Sequence.Cancellation.IsCancellationRequested)
                 {
-                    tokens[i] = Draw(slice.Sequence, slice.Start + slice.Count, logits.Row(row));
+                    tokens[i] = TryDraw(slice.Sequence, slice.Start + slice.Count, logits.Row(row));
                 }
 
                 row++;
@@ -68,6 +68,19 @@ internal sealed class KimiModelRunner(KimiModel model, PagedKvMemory kv) : IMode
         }
 
         return row;
+    }
+
+    private SampledToken TryDraw(Sequence sequence, int position, ReadOnlySpan<float> logits)
+    {
+        try
+        {
+            return Draw(sequence, position, logits);
+        }
+        catch (Exception exception) when (exception is NonFiniteLogitsException or ArgumentException)
+        {
+            // Its own logits or parameters are to blame, which the rest of the batch does not share.
+            return new SampledToken { Failure = exception.Message };
+        }
     }
 
     private SampledToken Draw(Sequence sequence, int position, ReadOnlySpan<float> logits)

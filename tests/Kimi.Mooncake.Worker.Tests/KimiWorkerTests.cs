@@ -141,6 +141,21 @@ internal sealed class KimiWorkerTests
     }
 
     [Test]
+    public async Task Sampling_ThatCannotDraw_FailsItsOwnRequestOnly()
+    {
+        await using var session = new WorkerSession();
+        var prompt = Question(WorkerSession.Document(3000, 13, Fact));
+        var bad = SamplingParameters.Greedy with { LogitBias = [new KeyValuePair<int, float>(5, float.NaN)] };
+
+        var answers = await Task.WhenAll(Enumerable.Range(0, 4).Select(i =>
+            session.AskAsync(prompt, maxNewTokens: 100, sampling: i % 2 == 0 ? bad : null)));
+
+        Assert.That(
+            answers.Select(answer => answer.Reason),
+            Is.EqualTo(new[] { FinishReason.Failed, FinishReason.Stop, FinishReason.Failed, FinishReason.Stop }));
+    }
+
+    [Test]
     public async Task Submit_MoreThanMayWait_IsRefusedWithTheLimit()
     {
         await using var session = new WorkerSession(
@@ -149,7 +164,7 @@ internal sealed class KimiWorkerTests
 
         var running = Enumerable.Range(0, 8)
             .Select(seed => session.AskAsync(
-                WorkerSession.TokensOf(WorkerSession.Document(3000, 20 + seed, Fact)), 400, cancellation.Token))
+                WorkerSession.TokensOf(WorkerSession.Document(3000, 20 + seed, Fact)), 400, cancellation: cancellation.Token))
             .ToArray();
         await Task.WhenAny(Task.WhenAll(running), FirstRefused(running));
         await cancellation.CancelAsync();

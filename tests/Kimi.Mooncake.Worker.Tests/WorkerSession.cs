@@ -71,7 +71,10 @@ internal sealed class WorkerSession : IAsyncDisposable
 
     /// <summary>Runs a greedy request to its end.</summary>
     public async Task<WorkerAnswer> AskAsync(
-        int[] prompt, int maxNewTokens = 8, CancellationToken cancellation = default)
+        int[] prompt,
+        int maxNewTokens = 8,
+        SamplingParameters? sampling = null,
+        CancellationToken cancellation = default)
     {
         var id = Guid.NewGuid().ToString("n");
         var request = new GenerationRequest
@@ -80,6 +83,7 @@ internal sealed class WorkerSession : IAsyncDisposable
             PromptTokens = prompt,
             MaxNewTokens = maxNewTokens,
             StopTokens = [EndOfMessage],
+            Sampling = sampling ?? SamplingParameters.Greedy,
         };
         var tokens = new List<int>();
         var cached = -1;
