@@ -68,6 +68,8 @@ internal sealed class RequestBody : IDisposable
             var read = await request.BodyReader.ReadAsync(cancellationToken);
             if (read.Buffer.Length > bytesMax - _length)
             {
+                // The server reads what follows and drops it, which it can do only once this read has ended.
+                request.BodyReader.AdvanceTo(read.Buffer.End);
                 throw ApiException.BodyTooLarge(bytesMax);
             }
 
