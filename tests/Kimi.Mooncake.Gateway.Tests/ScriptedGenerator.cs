@@ -30,6 +30,11 @@ internal sealed class ScriptedGenerator : ITokenGenerator
 
     public int CachedTokens { get; set; }
 
+    /// <summary>The alternatives of a token, as many as asked for.</summary>
+    public Func<int, int, TokenLogprob[]> TopLogprobs { get; set; } = (token, count) =>
+        [.. Enumerable.Range(0, count)
+            .Select(i => new TokenLogprob(token + i, i == 0 ? -0.5f : float.NegativeInfinity))];
+
     /// <summary>Thrown before anything is done.</summary>
     public Exception? Refusal { get; set; }
 
@@ -155,8 +160,7 @@ internal sealed class ScriptedGenerator : ITokenGenerator
         yield return End ?? new GenerationFinished(FinishReason.Length);
     }
 
-    private static TokenGenerated Token(GenerationRequest request, int token) => request.Sampling.Logprobs
-        ? new TokenGenerated(token, -0.5f, [.. Enumerable.Range(0, request.Sampling.TopLogprobs)
-            .Select(i => new TokenLogprob(token + i, i == 0 ? -0.5f : float.NegativeInfinity))])
+    private TokenGenerated Token(GenerationRequest request, int token) => request.Sampling.Logprobs
+        ? new TokenGenerated(token, -0.5f, TopLogprobs(token, request.Sampling.TopLogprobs))
         : new TokenGenerated(token, 0, []);
 }

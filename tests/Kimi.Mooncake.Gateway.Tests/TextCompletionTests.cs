@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Gateway.Tests;
 
@@ -111,6 +112,21 @@ internal sealed class TextCompletionTests
             response.GetProperty("choices")[0].GetProperty("logprobs"),
             "{'tokens':['H','e'],'token_logprobs':[-0.5,-0.5]," +
             "'top_logprobs':[{'H':-0.5,'I':-9999},{'e':-0.5,'f':-9999}],'text_offset':[0,1]}");
+    }
+
+    [TestCase(0, "{'H':-0.5}")]
+    [TestCase(1, "{'I':-0.25,'H':-0.5}")]
+    [TestCase(2, "{'I':-0.25,'H':-0.5}")]
+    public async Task Completion_Logprobs_AlwaysHoldTheChosenToken(int count, string expected)
+    {
+        TokenLogprob[] likeliest = [new('I', -0.25f), new('H', -0.5f)];
+        _gateway.Generator.TopLogprobs = (_, _) => [.. likeliest.Take(count)];
+
+        var response = await _gateway.AskAsync(
+            Path, $"{{'model':'test/kimi','prompt':'x','max_tokens':1,'logprobs':{count}}}");
+
+        ChatTests.AssertJson(
+            response.GetProperty("choices")[0].GetProperty("logprobs").GetProperty("top_logprobs")[0], expected);
     }
 
     [Test]

@@ -165,7 +165,7 @@ internal sealed class TextShape(BpeVocabulary vocabulary) : ResponseShape(vocabu
         writer.WriteStartObject("logprobs"u8);
         WriteArray(writer, "tokens", tokens, t => writer.WriteStringValue(TokenNames.Of(Vocabulary, t.Token.TokenId)));
         WriteArray(writer, "token_logprobs", tokens, t => writer.WriteNumberValue(Finite(t.Token.Logprob)));
-        WriteArray(writer, "top_logprobs", tokens, t => WriteAlternatives(writer, t.Token.TopLogprobs));
+        WriteArray(writer, "top_logprobs", tokens, t => WriteAlternatives(writer, t.Token));
         WriteArray(writer, "text_offset", tokens, t => writer.WriteNumberValue(t.TextOffset));
         writer.WriteEndObject();
     }
@@ -182,12 +182,15 @@ internal sealed class TextShape(BpeVocabulary vocabulary) : ResponseShape(vocabu
         writer.WriteEndArray();
     }
 
-    private void WriteAlternatives(Utf8JsonWriter writer, IReadOnlyList<TokenLogprob> alternatives)
+    /// <summary>The likeliest tokens, and the chosen one where it is not among them: this API's rule.</summary>
+    private void WriteAlternatives(Utf8JsonWriter writer, TokenGenerated token)
     {
         writer.WriteStartObject();
-        foreach (var alternative in alternatives.DistinctBy(a => TokenNames.Of(Vocabulary, a.TokenId)))
+        var shown = token.TopLogprobs.Append(new TokenLogprob(token.TokenId, token.Logprob))
+            .Select(a => (Name: TokenNames.Of(Vocabulary, a.TokenId), a.Logprob));
+        foreach (var (name, logprob) in shown.DistinctBy(a => a.Name))
         {
-            writer.WriteNumber(TokenNames.Of(Vocabulary, alternative.TokenId), Finite(alternative.Logprob));
+            writer.WriteNumber(name, Finite(logprob));
         }
 
         writer.WriteEndObject();
