@@ -7,7 +7,7 @@ namespace Kimi.Mooncake.Core;
 /// The identity of a full block and of its whole prefix: a 32-byte SHA-256 chained over the blocks before it.
 /// Two equal keys stand for equal token prefixes under the same model, layout and salt.
 /// </summary>
-public readonly struct BlockKey : IEquatable<BlockKey>, IComparable<BlockKey>
+public readonly struct BlockKey : IEquatable<BlockKey>
 {
     /// <summary>Bytes of a key.</summary>
     public const int SizeBytes = 32;
@@ -33,12 +33,6 @@ public readonly struct BlockKey : IEquatable<BlockKey>, IComparable<BlockKey>
         _d = BinaryPrimitives.ReadUInt64BigEndian(bytes[24..]);
     }
 
-    /// <summary>The first eight bytes, big-endian: enough for a hash table bucket, never for identity.</summary>
-    public ulong High => _a;
-
-    /// <summary>Bytes 8 to 15, big-endian.</summary>
-    public ulong Low => _b;
-
     /// <summary>Writes the 32 bytes of the key.</summary>
     /// <param name="destination">At least <see cref="SizeBytes"/> bytes.</param>
     public void CopyTo(Span<byte> destination)
@@ -58,15 +52,6 @@ public readonly struct BlockKey : IEquatable<BlockKey>, IComparable<BlockKey>
     /// <inheritdoc />
     public override int GetHashCode() => _a.GetHashCode();
 
-    /// <inheritdoc />
-    public int CompareTo(BlockKey other)
-    {
-        var order = _a.CompareTo(other._a);
-        order = order != 0 ? order : _b.CompareTo(other._b);
-        order = order != 0 ? order : _c.CompareTo(other._c);
-        return order != 0 ? order : _d.CompareTo(other._d);
-    }
-
     /// <summary>The key as 64 lower-case hexadecimal digits.</summary>
     public override string ToString() => $"{_a:x16}{_b:x16}{_c:x16}{_d:x16}";
 
@@ -75,16 +60,4 @@ public readonly struct BlockKey : IEquatable<BlockKey>, IComparable<BlockKey>
 
     /// <summary>Byte inequality.</summary>
     public static bool operator !=(BlockKey left, BlockKey right) => !left.Equals(right);
-
-    /// <summary>Order of the bytes.</summary>
-    public static bool operator <(BlockKey left, BlockKey right) => left.CompareTo(right) < 0;
-
-    /// <summary>Order of the bytes.</summary>
-    public static bool operator >(BlockKey left, BlockKey right) => left.CompareTo(right) > 0;
-
-    /// <summary>Order of the bytes.</summary>
-    public static bool operator <=(BlockKey left, BlockKey right) => left.CompareTo(right) <= 0;
-
-    /// <summary>Order of the bytes.</summary>
-    public static bool operator >=(BlockKey left, BlockKey right) => left.CompareTo(right) >= 0;
 }

@@ -31,15 +31,11 @@ public sealed class StepPlan
     /// <summary>The slices; valid until the plan is changed.</summary>
     public ReadOnlySpan<StepSlice> Slices => _slices.AsSpan(0, Count);
 
-    /// <summary>Tokens over all slices.</summary>
-    public int TokenCount { get; private set; }
-
     /// <summary>Forgets all slices, and the sequences with them.</summary>
     public void Clear()
     {
         Array.Clear(_slices, 0, Count);
         Count = 0;
-        TokenCount = 0;
     }
 
     /// <summary>Adds a slice.</summary>
@@ -51,7 +47,6 @@ public sealed class StepPlan
         }
 
         _slices[Count++] = slice;
-        TokenCount += slice.Count;
     }
 }
 

@@ -47,28 +47,4 @@ internal sealed class BlockKeyTests
         Assert.That(key, Is.EqualTo(same));
         Assert.That(key.GetHashCode(), Is.EqualTo(same.GetHashCode()));
     }
-
-    [Test]
-    public void CompareTo_RandomKeys_OrdersAsTheBytes()
-    {
-        const int seed = 7;
-        var random = new Random(seed);
-        for (var i = 0; i < 2000; i++)
-        {
-            // Mostly equal bytes, so that the difference falls into any of the four words.
-            var left = new byte[BlockKey.SizeBytes];
-            var right = new byte[BlockKey.SizeBytes];
-            random.NextBytes(left);
-            left.CopyTo(right, 0);
-            right[random.Next(BlockKey.SizeBytes)] = (byte)random.Next(256);
-            var (a, b) = (new BlockKey(left), new BlockKey(right));
-
-            var expected = Math.Sign(left.AsSpan().SequenceCompareTo(right));
-            Assert.That(Math.Sign(a.CompareTo(b)), Is.EqualTo(expected), $"seed {seed}, round {i}");
-            Assert.That(a < b, Is.EqualTo(expected < 0));
-            Assert.That(a > b, Is.EqualTo(expected > 0));
-            Assert.That(a <= b, Is.EqualTo(expected <= 0));
-            Assert.That(a >= b, Is.EqualTo(expected >= 0));
-        }
-    }
 }

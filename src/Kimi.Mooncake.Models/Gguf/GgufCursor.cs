@@ -26,8 +26,6 @@ internal sealed class GgufCursor(MappedFile file, string path, long offset)
         return bytes;
     }
 
-    public byte ReadByte(string what) => Read(1, what)[0];
-
     public uint ReadUInt32(string what) => BinaryPrimitives.ReadUInt32LittleEndian(Read(4, what));
 
     public ulong ReadUInt64(string what) => BinaryPrimitives.ReadUInt64LittleEndian(Read(8, what));

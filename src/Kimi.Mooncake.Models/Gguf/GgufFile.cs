@@ -30,9 +30,6 @@ public sealed class GgufFile : IDisposable
     /// <summary>Version of the format, 2 or 3.</summary>
     public int Version => _header.Version;
 
-    /// <summary>Tensor data starts at multiples of this many bytes.</summary>
-    public int AlignmentBytes => _header.AlignmentBytes;
-
     /// <summary>First byte of the tensor data.</summary>
     public long DataOffset => _header.DataOffset;
 
