@@ -77,9 +77,6 @@ public interface IKernels : IDisposable
     /// <summary><c>gate = silu(gate) * up</c>, where <c>silu(a) = a / (1 + exp(-a))</c>.</summary>
     void SwiGlu(in MatrixView gate, in MatrixView up);
 
-    /// <summary><c>y += factor * x</c> row by row; <paramref name="factors"/> has one entry per row.</summary>
-    void AddScaled(in MatrixView x, ReadOnlySpan<float> factors, in MatrixView y);
-
     /// <summary><c>y += x</c>.</summary>
     void Add(in MatrixView x, in MatrixView y);
 

@@ -28,12 +28,6 @@ internal static class KernelArguments
         CheckLength(gain.Length, x.Columns, "gain");
     }
 
-    internal static void CheckAddScaled(in MatrixView x, ReadOnlySpan<float> factors, in MatrixView y)
-    {
-        CheckSameShape(x, y);
-        CheckLength(factors.Length, x.Rows, "factors");
-    }
-
     internal static void CheckRope(
         in MatrixView x, int positionCount, int pairCount, int firstColumn, int groupStride, int groupCount)
     {

@@ -114,19 +114,18 @@ internal sealed class RowIndependenceTests
         var gain = up.All.Row(0).ToArray();
         var positions = Enumerable.Range(1000, Rows).ToArray();
         double[] frequencies = [1, 0.3, 0.1, 0.01, 0.001, 0.7, 0.2, 0.02, 0.003];
-        var factors = Enumerable.Range(0, Rows).Select(_ => tensors.NextValue()).ToArray();
         using var kernels = new CpuKernels(3);
         for (var row = 0; row < Rows; row++)
         {
             whole.All.Row(row).CopyTo(parts.All.Row(row));
         }
 
-        Apply(kernels, whole.All, up.All, gain, factors, positions, frequencies);
+        Apply(kernels, whole.All, up.All, gain, positions, frequencies);
         for (var row = 0; row < Rows; row++)
         {
             Apply(
-                kernels, parts.All.Slice(row, 1), up.All.Slice(row, 1), gain, factors.AsSpan(row, 1),
-                positions.AsSpan(row, 1), frequencies);
+                kernels, parts.All.Slice(row, 1), up.All.Slice(row, 1), gain, positions.AsSpan(row, 1),
+                frequencies);
         }
 
         Assert.That(Closeness.FirstDifferentRow(whole.All, parts.All), Is.EqualTo(-1));
@@ -137,13 +136,11 @@ internal sealed class RowIndependenceTests
         MatrixView y,
         MatrixView x,
         ReadOnlySpan<float> gain,
-        ReadOnlySpan<float> factors,
         ReadOnlySpan<int> positions,
         ReadOnlySpan<double> frequencies)
     {
         kernels.SwiGlu(y, x);
         kernels.RmsNorm(y, gain, 1e-6f, y);
-        kernels.AddScaled(x, factors, y);
         kernels.Add(x, y);
         kernels.Rope(y, positions, frequencies, 5, 18, 3);
     }

@@ -34,7 +34,6 @@ internal sealed class SteadyStateTests
             kernels.RmsNorm(x.All, gain, 1e-6f, y.All);
             kernels.SwiGlu(y.All, x.All);
             kernels.Add(x.All, y.All);
-            kernels.AddScaled(x.All, gain, y.All);
             kernels.Rope(x.All, positions, frequencies, 0, 4, 1);
             kernels.PrefillAttention(attention, pool, 0, table, 640 - Rows, x.All, output.All);
             kernels.DecodeAttention(attention, pool, 0, table, decodeRows, x.View(2), output.View(2));

@@ -80,17 +80,10 @@ public sealed class CpuKernels : IKernels
     }
 
     /// <inheritdoc />
-    public void AddScaled(in MatrixView x, ReadOnlySpan<float> factors, in MatrixView y)
-    {
-        KernelArguments.CheckAddScaled(x, factors, y);
-        _rows.AddScaled(x, factors, y);
-    }
-
-    /// <inheritdoc />
     public void Add(in MatrixView x, in MatrixView y)
     {
         KernelArguments.CheckSameShape(x, y);
-        _rows.AddScaled(x, [], y);
+        _rows.Add(x, y);
     }
 
     /// <inheritdoc />

@@ -19,7 +19,6 @@ internal sealed unsafe class RowJobs
     private MatrixView _x;
     private MatrixView _y;
     private float* _gain;
-    private float* _factors;
     private float _epsilon;
 
     internal RowJobs(WorkerTeam team)
@@ -42,15 +41,7 @@ internal sealed unsafe class RowJobs
 
     internal void SwiGlu(in MatrixView gate, in MatrixView up) => Run(_swiGlu, up, gate);
 
-    /// <summary>y += factor * x; without factors, 1.</summary>
-    internal void AddScaled(in MatrixView x, ReadOnlySpan<float> factors, in MatrixView y)
-    {
-        fixed (float* factorData = factors)
-        {
-            _factors = factorData;
-            Run(_add, x, y);
-        }
-    }
+    internal void Add(in MatrixView x, in MatrixView y) => Run(_add, x, y);
 
     private void Run(TeamTask task, in MatrixView x, in MatrixView y)
     {
@@ -81,8 +72,7 @@ internal sealed unsafe class RowJobs
         var end = Math.Min((task + 1) * RowsPerTask, _x.Rows);
         for (var row = task * RowsPerTask; row < end; row++)
         {
-            var factor = _factors == null ? 1 : _factors[row];
-            AddRow(_x.Data + ((long)row * _x.Stride), factor, _y.Data + ((long)row * _y.Stride), _x.Columns);
+            AddRow(_x.Data + ((long)row * _x.Stride), _y.Data + ((long)row * _y.Stride), _x.Columns);
         }
     }
 
@@ -145,18 +135,17 @@ internal sealed unsafe class RowJobs
         (silu * Vector512.Load(up)).Store(gate);
     }
 
-    private static void AddRow(float* x, float factor, float* y, int columns)
+    private static void AddRow(float* x, float* y, int columns)
     {
         var i = 0;
-        var factors = Vector512.Create(factor);
         for (; i + Lanes <= columns; i += Lanes)
         {
-            Vector512.FusedMultiplyAdd(factors, Vector512.Load(x + i), Vector512.Load(y + i)).Store(y + i);
+            (Vector512.Load(x + i) + Vector512.Load(y + i)).Store(y + i);
         }
 
         for (; i < columns; i++)
         {
-            y[i] = MathF.FusedMultiplyAdd(factor, x[i], y[i]);
+            y[i] += x[i];
         }
     }
 }

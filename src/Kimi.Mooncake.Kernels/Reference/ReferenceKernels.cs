@@ -86,21 +86,6 @@ public sealed unsafe class ReferenceKernels : IKernels
     }
 
     /// <inheritdoc />
-    public void AddScaled(in MatrixView x, ReadOnlySpan<float> factors, in MatrixView y)
-    {
-        KernelArguments.CheckAddScaled(x, factors, y);
-        for (var row = 0; row < x.Rows; row++)
-        {
-            var source = x.Row(row);
-            var target = y.Row(row);
-            for (var i = 0; i < source.Length; i++)
-            {
-                target[i] = (float)(target[i] + ((double)factors[row] * source[i]));
-            }
-        }
-    }
-
-    /// <inheritdoc />
     public void Add(in MatrixView x, in MatrixView y)
     {
         KernelArguments.CheckSameShape(x, y);
