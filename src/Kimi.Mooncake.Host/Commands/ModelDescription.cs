@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Models;
 using Kimi.Mooncake.Models.Gguf;
 
 namespace Kimi.Mooncake.Host.Commands;
@@ -83,8 +84,7 @@ internal sealed record ModelDescription
         using var file = GgufFile.Open(path);
         var notes = new List<string>();
         var config = GgufKimiConfig.Read(file, notes);
-        var layout = new KvLayout(
-            KvElementType.F32, config.LayerCount, config.KvLoraRank, config.RopeDimension, KvLayout.BlockTokensDefault);
+        var layout = KimiModel.LayoutOf(config, KvLayout.BlockTokensDefault);
         return new ModelDescription
         {
             File = path,
