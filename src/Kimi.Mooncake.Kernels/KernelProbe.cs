@@ -69,7 +69,7 @@ public sealed unsafe class KernelProbe : IDisposable
 
     /// <summary>Fused multiply-adds in registers.</summary>
     /// <param name="threads">Threads, at most those of the kernels.</param>
-    public KernelMeasurement MeasurePeak(int threads)
+    internal KernelMeasurement MeasurePeak(int threads)
     {
         var flops = (double)PeakRounds * PeakLoops.FlopsPerRound * threads;
         TeamTask task = (_, _) => PeakLoops.MultiplyAdd(PeakRounds);
@@ -86,7 +86,7 @@ public sealed unsafe class KernelProbe : IDisposable
 
     /// <summary>Reading memory that no cache holds.</summary>
     /// <param name="threads">Threads, at most those of the kernels.</param>
-    public KernelMeasurement MeasureBandwidth(int threads)
+    internal KernelMeasurement MeasureBandwidth(int threads)
     {
         using var buffer = new NativeBuffer(BandwidthBytes);
         buffer.Span(0, BandwidthBytes).Fill(1);
@@ -98,7 +98,7 @@ public sealed unsafe class KernelProbe : IDisposable
     }
 
     /// <summary><see cref="IKernels.MatMul"/>.</summary>
-    public KernelMeasurement MeasureMatMul(int rows, int input, int output)
+    internal KernelMeasurement MeasureMatMul(int rows, int input, int output)
     {
         using var stored = new NativeBuffer((long)output * input * sizeof(float));
         using var weight = _kernels.Pack(Fill(stored, output, input));
@@ -110,7 +110,7 @@ public sealed unsafe class KernelProbe : IDisposable
     }
 
     /// <summary><see cref="IKernels.PrefillAttention"/> of the last rows of a context.</summary>
-    public KernelMeasurement MeasurePrefill(string model, AttentionShape shape, int context, int rows)
+    internal KernelMeasurement MeasurePrefill(string model, AttentionShape shape, int context, int rows)
     {
         ArgumentNullException.ThrowIfNull(shape);
         using var inputs = new AttentionInputs(this, shape, context, rows);
@@ -123,7 +123,7 @@ public sealed unsafe class KernelProbe : IDisposable
     }
 
     /// <summary><see cref="IKernels.DecodeAttention"/> of rows that all have the whole context.</summary>
-    public KernelMeasurement MeasureDecode(string model, AttentionShape shape, int context, int rows)
+    internal KernelMeasurement MeasureDecode(string model, AttentionShape shape, int context, int rows)
     {
         ArgumentNullException.ThrowIfNull(shape);
         using var inputs = new AttentionInputs(this, shape, context, rows);

@@ -6,7 +6,7 @@ namespace Kimi.Mooncake.Kernels;
 /// Zeroed, 64-byte aligned native memory with one owner. Pages are mapped by the system when they are first touched
 /// where the allocator allows it.
 /// </summary>
-public sealed unsafe class NativeBuffer : IDisposable
+internal sealed unsafe class NativeBuffer : IDisposable
 {
     private const int AlignmentBytes = 64;
     private readonly void* _unaligned;

@@ -13,8 +13,9 @@ namespace Kimi.Mooncake.KvCache;
 public sealed class BlockKeyChain
 {
     /// <summary>Version of the derivation; a change makes every older stored block a miss.</summary>
-    public const int FormatVersion = 1;
+    private const int FormatVersion = 1;
 
+    private readonly BlockKey _root;
     private readonly int _blockTokens;
     private BlockKey[] _keys = [];
 
@@ -25,12 +26,9 @@ public sealed class BlockKeyChain
     public BlockKeyChain(BlockKey root, int blockTokens)
     {
         ThrowUnlessBlockSize(blockTokens);
-        RootKey = root;
+        _root = root;
         _blockTokens = blockTokens;
     }
-
-    /// <summary>The key before the first block's.</summary>
-    public BlockKey RootKey { get; }
 
     /// <summary>Full blocks that have a key so far.</summary>
     public int Count { get; private set; }
@@ -40,7 +38,7 @@ public sealed class BlockKeyChain
 
     /// <summary>The key before block <paramref name="index"/>: the previous block's, or the root.</summary>
     /// <param name="index">Block, from 0.</param>
-    public BlockKey ParentOf(int index) => index == 0 ? RootKey : Keys[index - 1];
+    public BlockKey ParentOf(int index) => index == 0 ? _root : Keys[index - 1];
 
     /// <summary>Adds the keys of the full blocks that have none yet.</summary>
     /// <param name="tokens">The sequence from its first token; later calls give it with more tokens at its end.</param>

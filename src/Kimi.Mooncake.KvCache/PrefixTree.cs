@@ -79,7 +79,7 @@ public sealed class PrefixTree
     /// <param name="blockId">The caller's block, not in the tree.</param>
     /// <returns>The node that has the key: <paramref name="blockId"/>, or the one that was there.</returns>
     /// <exception cref="InvalidOperationException">The caller broke one of the conditions above.</exception>
-    public int Insert(in BlockKey key, int parent, int blockId)
+    internal int Insert(in BlockKey key, int parent, int blockId)
     {
         if (parent != None && !Present(parent).Held)
         {
@@ -124,7 +124,7 @@ public sealed class PrefixTree
     }
 
     /// <summary>Holds a node, and through it its whole prefix.</summary>
-    public void Hold(int blockId)
+    internal void Hold(int blockId)
     {
         var wasHeld = Present(blockId).Held;
         _nodes[blockId].Holds++;
@@ -144,7 +144,7 @@ public sealed class PrefixTree
 
     /// <summary>Ends one hold. In whatever order a path is released, its tail becomes idle first.</summary>
     /// <exception cref="InvalidOperationException">Nobody holds the node.</exception>
-    public void Release(int blockId)
+    internal void Release(int blockId)
     {
         if (Present(blockId).Holds == 0)
         {
@@ -167,7 +167,7 @@ public sealed class PrefixTree
 
     /// <summary>Removes the idle node without children that was used least recently.</summary>
     /// <returns>Its block, or <see cref="None"/> when every node is held.</returns>
-    public int EvictOldest()
+    internal int EvictOldest()
     {
         var blockId = _head;
         if (blockId == None)

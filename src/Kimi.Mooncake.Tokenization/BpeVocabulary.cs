@@ -87,12 +87,12 @@ public sealed class BpeVocabulary
 
     /// <summary>Whether a token is a control token, which never comes from or becomes ordinary text.</summary>
     /// <param name="id">0 to <see cref="Count"/> - 1.</param>
-    public bool IsSpecial(int id) => _special[id];
+    internal bool IsSpecial(int id) => _special[id];
 
     /// <summary>Finds a control token by its text.</summary>
     /// <param name="text">Such as <c>&lt;|im_end|&gt;</c>.</param>
     /// <param name="id">Its id.</param>
-    public bool TryGetSpecial(string text, out int id) => _specials.TryGetValue(text, out id);
+    internal bool TryGetSpecial(string text, out int id) => _specials.TryGetValue(text, out id);
 
     /// <summary>The token of one byte.</summary>
     internal int ByteToken(byte value) => _byteTokens[value];

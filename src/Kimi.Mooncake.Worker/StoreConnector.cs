@@ -10,7 +10,7 @@ namespace Kimi.Mooncake.Worker;
 /// Moves blocks between a worker's pool and the store on threads of its own. Loads and saves have their own threads and
 /// queues, so that a load never waits for a save, nor for a disk that is slow to write. Any thread may call.
 /// </summary>
-public sealed class StoreConnector : IKvConnector, IDisposable
+internal sealed class StoreConnector : IKvConnector, IDisposable
 {
     private readonly KvBlockStore _store;
     private readonly PagedKvMemory _memory;

@@ -23,7 +23,7 @@ public enum LogitsWanted
 /// <param name="LogitsRow">First row of its logits.</param>
 /// <param name="LogitsRowCount">Rows of logits; they belong to the slice's last tokens.</param>
 /// <param name="Cancellation">Once set, the slice need not be computed.</param>
-public readonly record struct ForwardSlice(
+internal readonly record struct ForwardSlice(
     int FirstRow,
     int RowCount,
     int FirstPosition,
@@ -46,16 +46,16 @@ public sealed class ForwardBatch
     private ForwardSlice[] _slices = new ForwardSlice[16];
 
     /// <summary>Tokens over all slices.</summary>
-    public int RowCount { get; private set; }
+    internal int RowCount { get; private set; }
 
     /// <summary>Leading rows that belong to decode slices.</summary>
-    public int DecodeRowCount { get; private set; }
+    internal int DecodeRowCount { get; private set; }
 
     /// <summary>Rows of logits that are wanted.</summary>
-    public int LogitsRowCount { get; private set; }
+    internal int LogitsRowCount { get; private set; }
 
     /// <summary>Number of slices.</summary>
-    public int SliceCount { get; private set; }
+    internal int SliceCount { get; private set; }
 
     internal ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, RowCount);
 

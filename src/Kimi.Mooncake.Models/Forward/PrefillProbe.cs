@@ -7,7 +7,7 @@ namespace Kimi.Mooncake.Models;
 /// <param name="Tokens">Tokens of the prompt.</param>
 /// <param name="ChunkTokens">Tokens of a forward pass.</param>
 /// <param name="Seconds">Duration.</param>
-/// <param name="Flops">Useful operations, as <see cref="PrefillWork"/> counts them.</param>
+/// <param name="Flops">Useful operations: two for each multiply-add of linear layers and of visible attention.</param>
 public sealed record PrefillMeasurement(int Tokens, int ChunkTokens, double Seconds, double Flops)
 {
     /// <summary>Prompt tokens per second.</summary>

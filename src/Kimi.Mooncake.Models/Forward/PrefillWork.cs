@@ -5,7 +5,7 @@ namespace Kimi.Mooncake.Models;
 /// attention in its expanded form for each pair of a query and a key that it sees. Making keys and values again for a
 /// later chunk, norms and exponentials count as nothing; logits count for the last token only.
 /// </summary>
-public static class PrefillWork
+internal static class PrefillWork
 {
     /// <summary>Operations of a prompt of <paramref name="tokens"/> tokens without a cached prefix.</summary>
     public static double Flops(KimiConfig config, long tokens)

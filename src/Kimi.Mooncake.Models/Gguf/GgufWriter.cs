@@ -9,7 +9,7 @@ namespace Kimi.Mooncake.Models.Gguf;
 /// Writes GGUF version 3. The file is a function of what was added and in which order. Tensors are made row by row
 /// while they are written, into a file beside the target that takes its name once it is complete.
 /// </summary>
-public sealed class GgufWriter
+internal sealed class GgufWriter
 {
     private const uint Version = 3;
     private const int AlignmentBytes = GgufHeader.DefaultAlignmentBytes;
