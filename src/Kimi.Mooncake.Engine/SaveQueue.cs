@@ -5,12 +5,16 @@ namespace Kimi.Mooncake.Engine;
 
 /// <summary>
 /// Published blocks on their way to the store. A waiting block is not held: where memory is short, it is better
-/// evicted unsaved than kept from a request. A block being saved is held until the connector is done with it.
+/// evicted unsaved than kept from a request. A block being saved is held until the connector is done with it. At most
+/// a quarter of the pool is being saved at once, so that a store that hangs leaves blocks to requests.
 /// </summary>
 internal sealed class SaveQueue
 {
+    private const int PoolShareOfSaves = 4;
+
     private readonly IKvConnector _connector;
     private readonly BlockPool _pool;
+    private readonly int _savingBlocksMax;
     private readonly Dictionary<long, int[]> _begun = [];
     private readonly SaveState[] _states;
     private readonly Pending[] _ring;
@@ -23,6 +27,7 @@ internal sealed class SaveQueue
     {
         _connector = connector;
         _pool = pool;
+        _savingBlocksMax = Math.Max(1, pool.BlockCount / PoolShareOfSaves);
         _states = new SaveState[pool.BlockCount];
         _ring = new Pending[options.SavesPendingBlocksMax];
         _keys = new BlockKey[options.SaveBatchBlocksMax];
@@ -149,8 +154,9 @@ internal sealed class SaveQueue
     /// <summary>The longest run at the head of the queue in which each block follows the one before.</summary>
     private int CollectBatch()
     {
+        var most = Math.Min(Math.Min(WaitingCount, _keys.Length), _savingBlocksMax - SavingCount);
         var count = 0;
-        while (count < WaitingCount && count < _keys.Length)
+        while (count < most)
         {
             ref readonly var pending = ref At(count);
             if (IsStale(pending) || (count > 0 && pending.ParentKey != _keys[count - 1]))

@@ -48,7 +48,7 @@ internal sealed class StoreWriter : IDisposable
 
     private readonly record struct Appended(StoredBlock Block, long Address);
 
-    /// <summary>Whether puts are refused for now because the disk failed.</summary>
+    /// <summary>Whether puts are refused for now because the disk failed or does not keep up.</summary>
     public bool IsRefusing => _time.GetTimestamp() < Interlocked.Read(ref _refuseUntil);
 
     /// <summary>Stores a block that nobody else is storing.</summary>
@@ -59,6 +59,7 @@ internal sealed class StoreWriter : IDisposable
         var slot = TakeSlot(started);
         if (slot < 0)
         {
+            RefuseForAWhile();
             return false;
         }
 
@@ -82,6 +83,11 @@ internal sealed class StoreWriter : IDisposable
                 }
 
                 _catalog.Unpin(slot);
+            }
+
+            if (!appended)
+            {
+                RefuseForAWhile();
             }
 
             return appended;
@@ -329,6 +335,12 @@ internal sealed class StoreWriter : IDisposable
     private void NoteFailure()
     {
         Interlocked.Increment(ref _counters.FlushFailures);
+        RefuseForAWhile();
+    }
+
+    // Where one put has waited in vain, the next ones would too, each with blocks that its caller cannot use meanwhile.
+    private void RefuseForAWhile()
+    {
         var pause = _options.RetryAfterErrorMs * (_time.TimestampFrequency / 1000);
         Interlocked.Exchange(ref _refuseUntil, _time.GetTimestamp() + pause);
     }

@@ -85,15 +85,15 @@ internal sealed class PreemptionTests
     [Test]
     public void Step_AloneAndTheRestIsBeingSaved_WaitsForTheSaveInsteadOfStartingAgain()
     {
-        // Arrange
+        // Arrange: two of eight blocks are being saved, and the second request needs seven.
         var run = new EngineRun(8, new EngineOptions { SettleGeneratedBlocks = false }, store: true);
         run.Store.Holds = true;
         var first = run.Submit(Request(Prompt(1, 96), 1));
         run.StepUntil(() => first.Reason is not null);
-        var second = run.Submit(Request(Prompt(2, 20), 20));
+        var second = run.Submit(Request(Prompt(2, 20), 80));
 
         // Act
-        run.StepUntil(() => second.Tokens.Count == 13);
+        run.StepUntil(() => second.Tokens.Count == 77);
         Assert.That(run.Step(), Is.EqualTo(StepOutcome.WaitsForTransfers));
         run.Store.Holds = false;
         run.RunUntilIdle();

@@ -42,6 +42,23 @@ internal sealed class StoreTests
     }
 
     [Test]
+    public void Step_StoreHangs_HoldsNoMoreThanAQuarterOfThePool()
+    {
+        var run = new EngineRun(16, new EngineOptions { SettleGeneratedBlocks = false }, store: true);
+        run.Store.Holds = true;
+        var first = run.Submit(Request(Prompt(1, 10 * BlockTokens), 1));
+        run.StepUntil(() => first.Reason is not null);
+        Assert.That(run.Engine.Status().SavingBlocks, Is.EqualTo(4));
+
+        var second = run.Submit(Request(Prompt(2, 12 * BlockTokens - 1), 1));
+        run.StepUntil(() => second.Reason is not null);
+
+        second.AssertAsAlone();
+        run.Store.Holds = false;
+        run.RunUntilIdle();
+    }
+
+    [Test]
     public void Step_StoreTakesNoMore_ComputesAndSavesLater()
     {
         var before = new EngineRun(16, store: true);

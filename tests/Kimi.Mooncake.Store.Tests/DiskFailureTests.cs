@@ -48,6 +48,26 @@ public sealed class DiskFailureTests
     }
 
     [Test]
+    public async Task Put_AfterOneWaitedInVain_IsRefusedWithoutWaiting()
+    {
+        var options = TestBlocks.SmallOptions(_folder.Path) with { PutWaitMsMax = 20, RetryAfterErrorMs = 600_000 };
+        await using var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint);
+        using var disk = new ManualResetEventSlim();
+        store.Device.BeforeWrite = _ => disk.Wait(TimeSpan.FromMinutes(1));
+        var number = 0;
+        while (TestBlocks.Put(store, number) == PutResult.Stored)
+        {
+            Assert.That(++number, Is.LessThan(10_000), "puts end when memory is full");
+        }
+
+        disk.Set();
+        await store.FlushAsync();
+
+        Assert.That(TestBlocks.Put(store, number), Is.EqualTo(PutResult.Refused), "the pause is not over");
+        Assert.That(TestBlocks.Has(store, number - 1));
+    }
+
+    [Test]
     public async Task Reopen_AfterADiskThatFailedNowAndThen_HoldsOnlyRightBlocks([Range(0, 9)] int seed)
     {
         var random = new Random(seed);
