@@ -44,6 +44,7 @@ public sealed record KvBlockStoreOptions
     public int PutWaitMsMax { get; init; } = 2_000;
 
     /// <summary>Time for which puts are refused after the disk refused a write or kept a put waiting.</summary>
-    [Setting("Time for which puts are refused after the disk refused a write or kept a put waiting.", Unit = "ms", Min = 0, Max = 600_000)]
+    [Setting("Time for which puts are refused after the disk refused a write or kept a put waiting.",
+        Unit = "ms", Min = 0, Max = 600_000)]
     public int RetryAfterErrorMs { get; init; } = 1_000;
 }

@@ -164,7 +164,9 @@ internal sealed class KimiWorkerTests
 
         var running = Enumerable.Range(0, 8)
             .Select(seed => session.AskAsync(
-                WorkerSession.TokensOf(WorkerSession.Document(3000, 20 + seed, Fact)), 400, cancellation: cancellation.Token))
+                WorkerSession.TokensOf(WorkerSession.Document(3000, 20 + seed, Fact)),
+                maxNewTokens: 400,
+                cancellation: cancellation.Token))
             .ToArray();
         await Task.WhenAny(Task.WhenAll(running), FirstRefused(running));
         await cancellation.CancelAsync();

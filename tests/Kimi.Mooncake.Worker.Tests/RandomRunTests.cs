@@ -9,8 +9,8 @@ namespace Kimi.Mooncake.Worker.Tests;
 
 /// <summary>
 /// The exactness rule under everything at once: chunk, block, pool and thread counts, eviction, preemption, store,
-/// restarts, cancelled neighbours, shared prefixes, sampling. Whatever happens, prompt logits and output are the bits of
-/// the same request alone in a fresh worker.
+/// restarts, cancelled neighbours, shared prefixes, sampling. Whatever happens, prompt logits and output are the bits
+/// of the same request alone in a fresh worker.
 /// </summary>
 [TestFixture]
 internal sealed class RandomRunTests
