@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Text;
 using System.Text.Json;
 using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
@@ -14,15 +15,17 @@ internal static class StatusEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes, ITokenGenerator generator, GatewayMetrics metrics)
     {
-        routes.MapGet("/v1/models", context => WriteModelsAsync(context, generator.Model));
-        routes.MapGet("/v1/models/{**model}", context => WriteModelAsync(context, generator.Model));
-        routes.MapGet("/health", context => WriteHealthAsync(context, generator));
-        routes.MapGet("/metrics", context =>
-        {
-            context.Response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
-            return context.Response.WriteAsync(metrics.Write(generator.Status()), context.RequestAborted);
-        });
+        MapRead(routes, "/v1/models", context => WriteModelsAsync(context, generator.Model));
+        MapRead(routes, "/v1/models/{**model}", context => WriteModelAsync(context, generator.Model));
+        MapRead(routes, "/health", context => WriteHealthAsync(context, generator));
+        MapRead(routes, "/metrics", context => WriteAsync(
+            context, 200, "text/plain; version=0.0.4; charset=utf-8",
+            Encoding.UTF8.GetBytes(metrics.Write(generator.Status()))));
     }
+
+    /// <summary>For HEAD, which probes use, the server itself leaves the body out.</summary>
+    private static void MapRead(IEndpointRouteBuilder routes, string pattern, RequestDelegate answer) =>
+        routes.MapMethods(pattern, [HttpMethods.Get, HttpMethods.Head], answer);
 
     private static Task WriteModelsAsync(HttpContext context, ModelCard model) => WriteJsonAsync(context, 200, writer =>
     {
@@ -77,7 +80,7 @@ internal static class StatusEndpoints
         });
     }
 
-    private static async Task WriteJsonAsync(HttpContext context, int status, Action<Utf8JsonWriter> write)
+    private static Task WriteJsonAsync(HttpContext context, int status, Action<Utf8JsonWriter> write)
     {
         var body = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(body, FailureResponse.WriterOptions))
@@ -85,9 +88,15 @@ internal static class StatusEndpoints
             write(writer);
         }
 
+        return WriteAsync(context, status, "application/json", body.WrittenMemory);
+    }
+
+    private static async Task WriteAsync(
+        HttpContext context, int status, string contentType, ReadOnlyMemory<byte> body)
+    {
         context.Response.StatusCode = status;
-        context.Response.ContentType = "application/json";
-        context.Response.ContentLength = body.WrittenCount;
-        await context.Response.BodyWriter.WriteAsync(body.WrittenMemory, context.RequestAborted);
+        context.Response.ContentType = contentType;
+        context.Response.ContentLength = body.Length;
+        await context.Response.BodyWriter.WriteAsync(body, context.RequestAborted);
     }
 }

@@ -36,6 +36,22 @@ internal sealed class StatusTests
             "'running':2,'blocks':{'free':5,'cached':3,'held':2,'total':10}}");
     }
 
+    [TestCase("/health")]
+    [TestCase("/metrics")]
+    [TestCase("/v1/models")]
+    [TestCase("/v1/models/test/kimi")]
+    public async Task Status_Head_IsTheHeadOfGet(string path)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Head, path);
+        using var head = await _gateway.Client.SendAsync(request);
+        using var get = await _gateway.Client.GetAsync(new Uri(path, UriKind.Relative));
+
+        Assert.That(head.StatusCode, Is.EqualTo(HttpStatusCode.OK));
+        Assert.That(head.Content.Headers.ContentType, Is.EqualTo(get.Content.Headers.ContentType));
+        Assert.That(head.Content.Headers.ContentLength, Is.GreaterThan(0));
+        Assert.That(await head.Content.ReadAsByteArrayAsync(), Is.Empty);
+    }
+
     [Test]
     public async Task Health_NotReady_IsUnavailableAndSaysWhy()
     {
