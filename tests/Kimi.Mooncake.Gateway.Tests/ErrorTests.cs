@@ -164,6 +164,19 @@ internal sealed class ErrorTests
         Assert.That(error.GetProperty("message").GetString(), Does.Contain("1000000").And.Contain("1000 tokens"));
     }
 
+    [TestCase(Chat, "{'model':'#'}", HttpStatusCode.NotFound)]
+    [TestCase(Chat, Message + "'role':'#','content':'x'}]}", HttpStatusCode.BadRequest)]
+    [TestCase(Chat, Message + "'role':'user','content':[{'type':'#'}]}]}", HttpStatusCode.BadRequest)]
+    [TestCase(Chat, ChatStart + "'response_format':{'type':'#'}}", HttpStatusCode.BadRequest)]
+    public async Task Request_HugeWrongText_IsNotRepeatedWhole(string path, string body, HttpStatusCode status)
+    {
+        var huge = new string('x', 1 << 20);
+        using var response = await _gateway.PostAsync(path, body.Replace("#", huge, StringComparison.Ordinal));
+
+        var error = await ReadErrorAsync(response, status);
+        Assert.That(error.GetProperty("message").GetString(), Has.Length.LessThan(300).And.Contain("xxx…'"));
+    }
+
     [TestCase("[")]
     [TestCase("{\"a\":")]
     public async Task Body_TenMebibytesOfNesting_IsRefusedQuickly(string opening)

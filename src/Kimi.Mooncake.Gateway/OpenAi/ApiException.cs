@@ -11,6 +11,9 @@ namespace Kimi.Mooncake.Gateway.OpenAi;
 internal sealed class ApiException(HttpStatusCode status, string type, string? code, string? param, string message)
     : Exception(message)
 {
+    /// <summary>Most of a caller's own text that a message repeats.</summary>
+    private const int QuotedCharsMax = 100;
+
     private const string InvalidRequest = "invalid_request_error";
 
     public HttpStatusCode Status { get; } = status;
@@ -20,6 +23,10 @@ internal sealed class ApiException(HttpStatusCode status, string type, string? c
     public string? Code { get; } = code;
 
     public string? Param { get; } = param;
+
+    /// <summary>A caller's text for a message: in quotes, and cut where it is long.</summary>
+    public static string Quote(string? text) =>
+        text?.Length > QuotedCharsMax ? $"'{text.AsSpan(0, QuotedCharsMax)}…'" : $"'{text}'";
 
     public static ApiException Invalid(string? param, string code, string message) =>
         new(HttpStatusCode.BadRequest, InvalidRequest, code, param, message);
@@ -40,7 +47,7 @@ internal sealed class ApiException(HttpStatusCode status, string type, string? c
         Invalid(param, "context_length_exceeded", message);
 
     public static ApiException ModelNotFound(string model) => new(
-        HttpStatusCode.NotFound, InvalidRequest, "model_not_found", "model", $"The model '{model}' does not exist.");
+        HttpStatusCode.NotFound, InvalidRequest, "model_not_found", "model", $"The model {Quote(model)} does not exist.");
 
     public static ApiException BodyTooLarge(int bytesMax) => new(
         HttpStatusCode.RequestEntityTooLarge, InvalidRequest, "request_too_large", null,

@@ -135,7 +135,8 @@ internal sealed class CallParser(GatewayOptions options, ModelCard model)
                     "logit_bias", $"keys are token ids from 0 to {model.VocabularySize - 1}, but one is another text");
             }
 
-            entries.Add(new(id, JsonFields.NumberOf(property.Value, map.Name(property.Name), -100, 100)));
+            var name = map.Name(id.ToString(CultureInfo.InvariantCulture));
+            entries.Add(new(id, JsonFields.NumberOf(property.Value, name, -100, 100)));
         }
 
         return entries;
@@ -185,7 +186,8 @@ internal sealed class CallParser(GatewayOptions options, ModelCard model)
 
         if (fields.Object("response_format") is { } format && format.Text("type") is var type and not "text")
         {
-            throw ApiException.Unsupported("response_format", $"only type \"text\" is supported, not \"{type}\"");
+            throw ApiException.Unsupported(
+                "response_format", $"only type 'text' is supported, not {ApiException.Quote(type)}");
         }
     }
 

@@ -135,7 +135,7 @@ internal static class PromptParser
         if (role is not ("system" or "developer" or "user" or "assistant"))
         {
             throw ApiException.Unsupported(
-                name + ".role", $"expected system, developer, user or assistant, but got '{role}'");
+                name + ".role", $"expected system, developer, user or assistant, but got {ApiException.Quote(role)}");
         }
 
         if (fields.TryGetArray("tool_calls", out var calls) && calls.Value.GetArrayLength() > 0)
@@ -190,6 +190,7 @@ internal static class PromptParser
         var type = fields.Text("type") ?? throw ApiException.Missing(name + ".type");
         return type == "text"
             ? fields.Text("text") ?? throw ApiException.Missing(name + ".text")
-            : throw ApiException.Unsupported(name + ".type", $"only text parts are supported, not '{type}'");
+            : throw ApiException.Unsupported(
+                name + ".type", $"only text parts are supported, not {ApiException.Quote(type)}");
     }
 }
