@@ -66,7 +66,7 @@ internal sealed class ErrorTests
     [TestCase(Chat, ChatStart + "'temperature':2.1}", "temperature", "invalid_value", "2.1")]
     [TestCase(Chat, ChatStart + "'temperature':1e999}", "temperature", "invalid_value", "0 to 2")]
     [TestCase(Chat, ChatStart + "'temperature':'NaN'}", "temperature", "invalid_type", "a number")]
-    [TestCase(Chat, ChatStart + "'top_p':0}", "top_p", "invalid_value", "to 1")]
+    [TestCase(Chat, ChatStart + "'top_p':0}", "top_p", "invalid_value", "above 0, up to 1, but got the number 0")]
     [TestCase(Chat, ChatStart + "'top_p':1.01}", "top_p", "invalid_value", "to 1")]
     [TestCase(Chat, ChatStart + "'top_k':-2}", "top_k", "invalid_value", "-1 to")]
     [TestCase(Chat, ChatStart + "'min_p':-1}", "min_p", "invalid_value", "0 to 1")]
@@ -75,7 +75,11 @@ internal sealed class ErrorTests
     [TestCase(Chat, ChatStart + "'repetition_penalty':0}", "repetition_penalty", "invalid_value", "to 10")]
     [TestCase(Chat, ChatStart + "'max_tokens':0}", "max_tokens", "invalid_value", "1 to")]
     [TestCase(Chat, ChatStart + "'max_tokens':1.5}", "max_tokens", "invalid_type", "an integer")]
-    [TestCase(Chat, ChatStart + "'max_tokens':99999999999999999999}", "max_tokens", "invalid_type", "an integer")]
+    [TestCase(Chat, ChatStart + "'max_tokens':1e2}", "max_tokens", "invalid_type", "an integer")]
+    [TestCase(Chat, ChatStart + "'max_tokens':99999999999999999999}",
+        "max_tokens", "invalid_value", "1 to 2147483647, but got the number 99999999999999999999")]
+    [TestCase(Chat, ChatStart + "'seed':9223372036854775808}",
+        "seed", "invalid_value", "to 9223372036854775807, but got the number 9223372036854775808")]
     [TestCase(Chat, ChatStart + "'max_completion_tokens':-5}", "max_completion_tokens", "invalid_value", "-5")]
     [TestCase(Chat, ChatStart + "'n':0}", "n", "invalid_value", "1 to 8")]
     [TestCase(Chat, ChatStart + "'n':9}", "n", "invalid_value", "1 to 8")]

@@ -34,14 +34,14 @@ internal readonly struct JsonFields(JsonElement element, string path)
             return null;
         }
 
-        if (value.ValueKind != JsonValueKind.Number || !value.TryGetInt64(out var number))
+        if (value.ValueKind != JsonValueKind.Number || value.GetRawText().AsSpan().ContainsAny('.', 'e', 'E'))
         {
             throw ApiException.WrongType(Name(name), "an integer", Describe(value));
         }
 
-        return number >= min && number <= max
+        return value.TryGetInt64(out var number) && number >= min && number <= max
             ? number
-            : throw ApiException.WrongValue(Name(name), $"expected {min} to {max}, but got {number}");
+            : throw ApiException.WrongValue(Name(name), $"expected {min} to {max}, but got {Describe(value)}");
     }
 
     public bool Boolean(string name) => TryGet(name, out var value) && value.ValueKind switch
@@ -90,8 +90,7 @@ internal readonly struct JsonFields(JsonElement element, string path)
         var number = value.GetDouble();
         return number >= min && number <= max
             ? (float)number
-            : throw ApiException.WrongValue(
-                name, string.Create(CultureInfo.InvariantCulture, $"expected {min} to {max}, but got {number}"));
+            : throw ApiException.WrongValue(name, $"expected {Range(min, max)}, but got {Describe(value)}");
     }
 
     public static string TextOf(JsonElement value, string name)
@@ -120,6 +119,11 @@ internal readonly struct JsonFields(JsonElement element, string path)
         JsonValueKind.True or JsonValueKind.False => "a boolean",
         _ => "null",
     };
+
+    /// <summary>A least value of <see cref="float.Epsilon"/> stands for "above 0".</summary>
+    private static string Range(float min, float max) => min == float.Epsilon
+        ? string.Create(CultureInfo.InvariantCulture, $"above 0, up to {max}")
+        : string.Create(CultureInfo.InvariantCulture, $"{min} to {max}");
 
     private static string Shorten(string text) => text.Length <= 40 ? text : text[..40] + "…";
 
