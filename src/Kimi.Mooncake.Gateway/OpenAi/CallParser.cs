@@ -154,13 +154,14 @@ internal sealed class CallParser(GatewayOptions options, ModelCard model)
             throw ApiException.WrongType("stop", "a string or an array of strings", JsonFields.Describe(stop));
         }
 
-        var elements = stop.ValueKind == JsonValueKind.String ? [stop] : stop.EnumerateArray().ToArray();
-        if (elements.Length > options.StopSequencesMax)
+        var count = stop.ValueKind == JsonValueKind.String ? 1 : stop.GetArrayLength();
+        if (count > options.StopSequencesMax)
         {
             throw ApiException.WrongValue(
-                "stop", $"expected at most {options.StopSequencesMax} sequences, but got {elements.Length}");
+                "stop", $"expected at most {options.StopSequencesMax} sequences, but got {count}");
         }
 
+        IEnumerable<JsonElement> elements = stop.ValueKind == JsonValueKind.String ? [stop] : stop.EnumerateArray();
         var sequences = elements.Select(e => JsonFields.TextOf(e, "stop")).ToArray();
         return sequences.All(s => s.Length > 0 && s.Length <= options.StopSequenceCharsMax)
             ? sequences

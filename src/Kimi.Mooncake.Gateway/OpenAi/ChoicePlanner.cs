@@ -55,7 +55,7 @@ internal sealed class ChoicePlanner(GatewayOptions options, GatewayParts parts, 
 
         // A token stands for at most so many bytes, and each UTF-16 unit takes at least one: what cannot fit is refused
         // before the work of tokenizing it.
-        var units = prompt.Text?.Length ?? prompt.Messages!.Sum(m => (long)m.Content.Length);
+        var units = prompt.Text?.Length ?? prompt.Messages!.Sum(m => (long)m.Content.Length + (m.Name?.Length ?? 0));
         var bytesPerToken = parts.Tokenizer.Vocabulary.TokenBytesMax;
         var tokensMin = (units + bytesPerToken - 1) / bytesPerToken;
         if (tokensMin >= parts.Generator.Model.ContextLength)
