@@ -217,6 +217,18 @@ internal sealed class ErrorTests
     }
 
     [Test]
+    public async Task Body_Compressed_IsRefusedByItsEncoding()
+    {
+        using var content = new ByteArrayContent([0x1F, 0x8B, 0x08]);
+        content.Headers.ContentEncoding.Add("gzip");
+        using var response = await _gateway.Client.PostAsync(Chat, content);
+
+        var error = await ReadErrorAsync(response, HttpStatusCode.UnsupportedMediaType);
+        Assert.That(error.GetProperty("code").GetString(), Is.EqualTo("unsupported_content_encoding"));
+        Assert.That(error.GetProperty("message").GetString(), Does.Contain("'gzip'"));
+    }
+
+    [Test]
     public async Task Body_EscapedHalfSurrogateInAFieldName_IsRefused()
     {
         using var response = await _gateway.PostAsync(Chat, "{'\\ud800':1,'model':'test/kimi'}");

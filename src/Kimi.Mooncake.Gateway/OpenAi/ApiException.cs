@@ -47,11 +47,20 @@ internal sealed class ApiException(HttpStatusCode status, string type, string? c
         Invalid(param, "context_length_exceeded", message);
 
     public static ApiException ModelNotFound(string model) => new(
-        HttpStatusCode.NotFound, InvalidRequest, "model_not_found", "model", $"The model {Quote(model)} does not exist.");
+        HttpStatusCode.NotFound, InvalidRequest, "model_not_found", "model",
+        $"The model {Quote(model)} does not exist.");
 
     public static ApiException BodyTooLarge(int bytesMax) => new(
         HttpStatusCode.RequestEntityTooLarge, InvalidRequest, "request_too_large", null,
         $"The request body is larger than {bytesMax} bytes.");
+
+    public static ApiException EncodedBody(string encoding) => new(
+        HttpStatusCode.UnsupportedMediaType, InvalidRequest, "unsupported_content_encoding", null,
+        $"The request body must not be compressed, but its Content-Encoding is {Quote(encoding)}.");
+
+    public static ApiException BodyTooSlow() => new(
+        HttpStatusCode.RequestTimeout, InvalidRequest, "request_timeout", null,
+        "The request body arrived too slowly.");
 
     public static ApiException Busy(string message) =>
         new(HttpStatusCode.TooManyRequests, "rate_limit_error", "queue_full", null, message);

@@ -29,6 +29,7 @@ internal sealed class FailureResponse(GatewayOptions options, ILogger logger)
             QueueFullException full => ApiException.Busy($"The server is busy: {full.Message}. Retry later."),
             PromptTooLongException tooLong => ApiException.ContextExceeded(
                 "prompt", $"The prompt does not fit this server's memory: {tooLong.Message}."),
+            BadHttpRequestException { StatusCode: StatusCodes.Status408RequestTimeout } => ApiException.BodyTooSlow(),
             BadHttpRequestException bad => new ApiException(
                 (HttpStatusCode)bad.StatusCode, "invalid_request_error", null, null, bad.Message),
             _ => ApiException.Internal($"The server could not process the request ({requestId})."),

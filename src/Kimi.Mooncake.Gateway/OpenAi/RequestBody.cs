@@ -27,10 +27,16 @@ internal sealed class RequestBody : IDisposable
     /// <param name="request">The request.</param>
     /// <param name="options">Size and depth limits.</param>
     /// <param name="cancellationToken">The client went away.</param>
-    /// <exception cref="ApiException">Too large, not UTF-8, not JSON, or not an object.</exception>
+    /// <exception cref="ApiException">Compressed, too large, not UTF-8, not JSON, or not an object.</exception>
     public static async Task<RequestBody> ReadAsync(
         HttpRequest request, GatewayOptions options, CancellationToken cancellationToken)
     {
+        var encoding = request.Headers.ContentEncoding.ToString();
+        if (encoding.Length > 0 && !encoding.Equals("identity", StringComparison.OrdinalIgnoreCase))
+        {
+            throw ApiException.EncodedBody(encoding);
+        }
+
         if (request.ContentLength > options.RequestBodyBytesMax)
         {
             throw ApiException.BodyTooLarge(options.RequestBodyBytesMax);
