@@ -102,6 +102,29 @@ internal static class ProjectRules
             : [At(project, $"{name} is not in src/README.md; add it to the map of projects")];
     }
 
+    /// <summary>The README's map names each source file, with or without ending, or the folder it lies in.</summary>
+    public static IEnumerable<Violation> FileMap(ProjectFile project, IEnumerable<string> paths, string readme)
+    {
+        var folder = $"{Path.GetDirectoryName(project.Path)!.Replace('\\', '/')}/";
+        var named = readme.Split(['`', ' ', ',', '|', '\n']).ToHashSet();
+        return from path in paths
+               where path.StartsWith(folder, StringComparison.Ordinal)
+               let file = path[folder.Length..]
+               let name = Path.GetFileName(file)
+               let inNamedFolder = file.Contains('/') && named.Contains($"{file.Split('/')[0]}/")
+               where !inNamedFolder && !named.Any(word => Names(word, name))
+               select new Violation(path, 1, $"is not in {folder}README.md; add it to the map of files");
+    }
+
+    private static bool Names(string word, string file)
+    {
+        var last = word[(word.LastIndexOf('/') + 1)..];
+        var star = last.IndexOf('*', StringComparison.Ordinal);
+        return star > 0
+            ? file.StartsWith(last[..star], StringComparison.Ordinal)
+            : last == file || last == Path.GetFileNameWithoutExtension(file);
+    }
+
     private static string[] OwnersOf(string package)
     {
         foreach (var (pattern, owners) in PackageOwners)

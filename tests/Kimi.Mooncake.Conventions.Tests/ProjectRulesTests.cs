@@ -31,6 +31,14 @@ internal sealed class ProjectRulesTests
             .SelectMany(project => ProjectRules.Map(project, Repository.ReadText("src/README.md"))));
 
     [Test]
+    public void FileMap_OfAllProjects_NamesEveryFile()
+    {
+        var paths = Repository.SourceFiles().Select(file => file.Path).ToArray();
+        Violation.AssertNone(Repository.Projects("src").SelectMany(project => ProjectRules.FileMap(
+            project, paths, Repository.ReadText($"src/{ProjectFile.Prefix}{project.Name}/README.md"))));
+    }
+
+    [Test]
     public void Projects_InTheRepository_AreFound() =>
         Assert.That(
             Repository.Projects("src").Select(project => project.Name), Does.Contain("Core").And.Contain("Host"));
@@ -70,6 +78,16 @@ internal sealed class ProjectRulesTests
     [Test]
     public void Map_WithALongerNameOnly_Fires() =>
         Assert.That(ProjectRules.Map(Sample("Kernels"), "| `Kimi.Mooncake.Kernels.Ilgpu` |"), Has.Exactly(1).Items);
+
+    [TestCase("| `BlockPool.cs` |", 1)]
+    [TestCase("| `BlockPool`, `Cpu/RowJobs.cs` |", 0)]
+    [TestCase("| `Block*.cs` |, `Cpu/` |", 0)]
+    [TestCase("the row jobs of the block pool", 2)]
+    public void FileMap_Sample_FiresForUnnamedFiles(string readme, int count)
+    {
+        string[] paths = ["src/Kimi.Mooncake.Core/BlockPool.cs", "src/Kimi.Mooncake.Core/Cpu/RowJobs.cs"];
+        Assert.That(ProjectRules.FileMap(Sample("Core"), paths, readme), Has.Exactly(count).Items);
+    }
 
     private static ProjectFile Sample(
         string name, string[]? projects = null, string[]? packages = null, bool isUnsafe = false)

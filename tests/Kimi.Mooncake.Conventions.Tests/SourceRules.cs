@@ -13,6 +13,8 @@ internal static partial class SourceRules
     public const int FileLinesMax = 500;
     public const int MethodLinesMax = 70;
 
+    private const int TestNameParts = 3;
+
     private static readonly string[] PureProjects = ["Core", "KvCache", "Engine", "Conductor"];
 
     private static readonly string[] VagueSuffixes = ["Manager", "Helper", "Helpers", "Utils", "Utilities", "Common"];
@@ -59,6 +61,13 @@ internal static partial class SourceRules
         where VagueSuffixes.Any(suffix => type.Identifier.Text.EndsWith(suffix, StringComparison.Ordinal))
         select file.At(
             type.Identifier, $"type {type.Identifier.Text}; name the thing that it is, in the domain's words");
+
+    public static IEnumerable<Violation> TestNames(SourceFile file) =>
+        from method in file.Root.DescendantNodes().OfType<MethodDeclarationSyntax>()
+        where file.IsTest && method.AttributeLists.SelectMany(list => list.Attributes)
+            .Any(attribute => attribute.Name.ToString() is "Test" or "TestCase" or "TestCaseSource")
+        where method.Identifier.Text.Split('_').Count(part => part.Length > 0) != TestNameParts
+        select file.At(method.Identifier, $"test {method.Identifier.Text}; name it Subject_Condition_Result");
 
     public static IEnumerable<Violation> Comments(SourceFile file) =>
         from trivia in file.Root.DescendantTrivia(descendIntoTrivia: false)

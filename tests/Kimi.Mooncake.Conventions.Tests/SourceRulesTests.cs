@@ -9,6 +9,7 @@ internal sealed class SourceRulesTests
         ["file length"] = SourceRules.FileLength,
         ["method length"] = SourceRules.MethodLength,
         ["type names"] = SourceRules.TypeNames,
+        ["test names"] = SourceRules.TestNames,
         ["comments"] = SourceRules.Comments,
         ["purity"] = SourceRules.Purity,
         ["banned calls"] = BannedCalls.Find,
@@ -64,6 +65,12 @@ internal sealed class SourceRulesTests
     [TestCase("record PathHelper;")]
     public void TypeNames_VagueSuffix_Fires(string code) =>
         Assert.That(SourceRules.TypeNames(Product(code)), Has.Exactly(1).Items);
+
+    [TestCase("class A { [Test] public void Works() { } }", 1)]
+    [TestCase("class A { [TestCase(1)] public void Pool_Full(int x) { } }", 1)]
+    [TestCase("class A { [Test] public void Pool_Full_Refuses() { } public void Arrange() { } }", 0)]
+    public void TestNames_Sample_FiresOffThePattern(string code, int count) =>
+        Assert.That(SourceRules.TestNames(new SourceFile("tests/A/A.cs", code)), Has.Exactly(count).Items);
 
     [TestCase("// TO" + "DO: later")]
     [TestCase("/* FIX" + "ME */")]

@@ -17,7 +17,7 @@ internal sealed class NodeClientTests
     public void DeleteFolder() => Directory.Delete(_folder, recursive: true);
 
     [Test]
-    public async Task NodeClient_CompletesStreamsAndReadsUsage()
+    public async Task NodeClient_WholeAndStreamed_GetsTextAndUsage()
     {
         var source = SourceFolder();
         foreach (var file in new[] { "package.json", "check.mjs" })
