@@ -116,12 +116,17 @@ internal sealed class StoreWriter : IDisposable
     /// <summary>Flushes at every interval, or sooner when puts wait for it, until cancelled.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
+        var complete = true;
         while (!cancellationToken.IsCancellationRequested)
         {
+            // What failed is tried again at the pace of the pause, or a full disk would fill the log as well.
+            var pauseMs = complete ? 0 : _options.RetryAfterErrorMs;
             try
             {
-                await _flushWanted.WaitAsync(_options.FlushIntervalMs, cancellationToken).ConfigureAwait(false);
-                await FlushAsync(cancellationToken).ConfigureAwait(false);
+                complete = false;
+                await _flushWanted
+                    .WaitAsync(Math.Max(_options.FlushIntervalMs, pauseMs), cancellationToken).ConfigureAwait(false);
+                complete = await FlushAsync(cancellationToken).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
             {

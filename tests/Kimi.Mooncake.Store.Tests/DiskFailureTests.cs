@@ -126,4 +126,28 @@ public sealed class DiskFailureTests
         await using var again = TestBlocks.OpenSmall(_folder.Path);
         Assert.That(TestBlocks.Has(again, 1));
     }
+
+    [Test]
+    public async Task Flush_FailingInTheBackground_IsNotTriedAgainAtEveryInterval()
+    {
+        var options = TestBlocks.SmallOptions(_folder.Path) with { FlushIntervalMs = 1, RetryAfterErrorMs = 600_000 };
+        await using var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint);
+        var index = Path.Combine(_folder.Path, "blocks.0.index");
+        Directory.CreateDirectory(index);
+        TestBlocks.Put(store, 1);
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(2));
+        while (store.Statistics().FlushFailures == 0)
+        {
+            await timer.WaitForNextTickAsync(limit.Token);
+        }
+
+        for (var tick = 0; tick < 100; tick++)
+        {
+            await timer.WaitForNextTickAsync(limit.Token);
+        }
+
+        Assert.That(store.Statistics().FlushFailures, Is.EqualTo(1));
+        Directory.Delete(index);
+    }
 }
