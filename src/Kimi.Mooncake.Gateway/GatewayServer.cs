@@ -34,9 +34,22 @@ public sealed record GatewayParts(
 /// <summary>The HTTP server: composition, start and stop.</summary>
 public sealed class GatewayServer : IAsyncDisposable
 {
-    private readonly WebApplication _application;
+    /// <summary>What a request that is cancelled at shutdown has left to say so.</summary>
+    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(2);
 
-    private GatewayServer(WebApplication application) => _application = application;
+    private readonly WebApplication _application;
+    private readonly GatewayOptions _options;
+    private readonly TimeProvider _time;
+    private readonly CancellationTokenSource _generation;
+
+    private GatewayServer(
+        WebApplication application, GatewayOptions options, TimeProvider time, CancellationTokenSource generation)
+    {
+        _application = application;
+        _options = options;
+        _time = time;
+        _generation = generation;
+    }
 
     /// <summary>The address that is listened on, with the true port; only after <see cref="StartAsync"/>.</summary>
     public Uri Address => new(_application.Services.GetRequiredService<IServer>()
@@ -59,7 +72,7 @@ public sealed class GatewayServer : IAsyncDisposable
         builder.Services.AddSingleton<IHostLifetime, CallerOwnedLifetime>();
         builder.Services.AddRouting();
         builder.Services.Configure<HostOptions>(
-            host => host.ShutdownTimeout = TimeSpan.FromSeconds(options.ShutdownSeconds));
+            host => host.ShutdownTimeout = TimeSpan.FromSeconds(options.ShutdownSeconds) + LastWords);
         builder.WebHost.UseKestrelCore();
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
@@ -77,8 +90,9 @@ public sealed class GatewayServer : IAsyncDisposable
         var requests = new RequestObserver(metrics, parts.Time, failures);
         application.Use(requests.InvokeAsync);
         StatusEndpoints.Map(application, parts.Generator, metrics);
-        CompletionEndpoints.Map(application, options, parts, metrics, failures);
-        return new GatewayServer(application);
+        var generation = new CancellationTokenSource();
+        CompletionEndpoints.Map(application, options, parts, metrics, failures, generation.Token);
+        return new GatewayServer(application, options, parts.Time, generation);
     }
 
     /// <summary>Starts to listen.</summary>
@@ -88,13 +102,22 @@ public sealed class GatewayServer : IAsyncDisposable
 
     /// <summary>
     /// Accepts nothing more and waits for open requests, at most <see cref="GatewayOptions.ShutdownSeconds"/>; those
-    /// still open are then cancelled.
+    /// still open are then cancelled and told so.
     /// </summary>
     /// <param name="cancellationToken">Ends the wait.</param>
-    public Task StopAsync(CancellationToken cancellationToken) => _application.StopAsync(cancellationToken);
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await using var patience = _time.CreateTimer(
+            _ => _generation.Cancel(), null, TimeSpan.FromSeconds(_options.ShutdownSeconds), Timeout.InfiniteTimeSpan);
+        await _application.StopAsync(cancellationToken);
+    }
 
     /// <inheritdoc />
-    public ValueTask DisposeAsync() => _application.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await _application.DisposeAsync();
+        _generation.Dispose();
+    }
 
     /// <summary>Signals and the console belong to whoever starts the server.</summary>
     private sealed class CallerOwnedLifetime : IHostLifetime

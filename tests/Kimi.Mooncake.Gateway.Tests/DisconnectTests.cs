@@ -73,17 +73,23 @@ internal sealed class DisconnectTests
             gateway.Generator.TokensGenerated, Is.LessThan(200_000), "a few MB of events fit the sockets' buffers");
     }
 
-    [Test]
-    public async Task Server_StopsWithAnOpenStream_CancelsIt()
+    [TestCase(false)]
+    [TestCase(true)]
+    public async Task Server_StopsWithAnOpenRequest_CancelsItAndSaysSo(bool stream)
     {
         var generator = new ScriptedGenerator { HangAfterAnswer = true, Answer = _ => ScriptedGenerator.Bytes("x") };
         var gateway = await RunningGateway.StartAsync(generator, new GatewayOptions { ShutdownSeconds = 0 });
-        using var response = await gateway.PostAsync(Path, Start + ",'stream':true}");
+        var asked = gateway.PostAsync(Path, Start + $",'stream':{(stream ? "true" : "false")}}}");
         await generator.FirstHanging.Task.WaitAsync(RunningGateway.Patience);
+        var stopped = gateway.StopServerAsync();
 
-        await gateway.StopServerAsync();
+        using var response = await asked;
+        var body = await response.Content.ReadAsStringAsync();
 
+        await stopped;
         await generator.FirstCancelled.Task.WaitAsync(RunningGateway.Patience);
+        Assert.That((int)response.StatusCode, Is.EqualTo(stream ? 200 : 503));
+        Assert.That(body, Does.Contain("The server is stopping.").And.Not.Contain("[DONE]"));
         await gateway.DisposeAsync();
     }
 

@@ -15,23 +15,26 @@ internal sealed class CompletionEndpoints
     private readonly GatewayMetrics _metrics;
     private readonly FailureResponse _failures;
     private readonly ChoicePlanner _planner;
+    private readonly CancellationToken _stopping;
     private int _inFlight;
 
     private CompletionEndpoints(
-        GatewayOptions options, GatewayParts parts, GatewayMetrics metrics, FailureResponse failures)
+        GatewayOptions options, GatewayParts parts, GatewayMetrics metrics, FailureResponse failures,
+        CancellationToken stopping)
     {
         _options = options;
         _parts = parts;
         _metrics = metrics;
         _failures = failures;
+        _stopping = stopping;
         _planner = new ChoicePlanner(options, parts, new SeedSequence(parts.Seed));
     }
 
     public static void Map(
         IEndpointRouteBuilder routes, GatewayOptions options, GatewayParts parts, GatewayMetrics metrics,
-        FailureResponse failures)
+        FailureResponse failures, CancellationToken stopping)
     {
-        var endpoints = new CompletionEndpoints(options, parts, metrics, failures);
+        var endpoints = new CompletionEndpoints(options, parts, metrics, failures, stopping);
         var parser = new CallParser(options, parts.Generator.Model);
         var chat = new ChatShape(parts.Tokenizer.Vocabulary);
         var text = new TextShape(parts.Tokenizer.Vocabulary);
@@ -89,12 +92,26 @@ internal sealed class CompletionEndpoints
         }
     }
 
+    /// <summary>Generates until the client goes away or the server has waited long enough for its stop.</summary>
+    private async Task GenerateAsync(HttpContext context, List<Choice> choices, IChoiceSink sink, long arrival)
+    {
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, _stopping);
+        try
+        {
+            await new ChoiceRun(_parts.Generator, sink, _metrics, _parts.Time, arrival)
+                .RunAsync(choices, ended.Token);
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+            throw ApiException.NotReady("The server is stopping.");
+        }
+    }
+
     private async Task AnswerWholeAsync(
         HttpContext context, CompletionCall call, List<Choice> choices, ResponseEnvelope envelope, long arrival)
     {
         var response = new WholeResponse(choices.Count);
-        await new ChoiceRun(_parts.Generator, response, _metrics, _parts.Time, arrival)
-            .RunAsync(choices, context.RequestAborted);
+        await GenerateAsync(context, choices, response, arrival);
 
         var body = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(body, FailureResponse.WriterOptions))
@@ -131,7 +148,7 @@ internal sealed class CompletionEndpoints
         Exception? failure = null;
         try
         {
-            await new ChoiceRun(_parts.Generator, stream, _metrics, _parts.Time, arrival).RunAsync(choices, aborted);
+            await GenerateAsync(context, choices, stream, arrival);
         }
         catch (Exception exception)
         {
