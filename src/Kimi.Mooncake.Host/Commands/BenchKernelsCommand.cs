@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Host.Output;
 using Kimi.Mooncake.Host.Serving;
 using Kimi.Mooncake.Kernels;
@@ -21,8 +22,7 @@ internal sealed class BenchKernelsCommand
     private const int PrefillTokensDefault = 32_768;
     private const int PrefillTokensMax = 262_144;
 
-    // The engine's default chunk.
-    private const int ChunkTokens = 2048;
+    private static readonly int ChunkTokens = new EngineOptions().PrefillChunkTokens;
 
     private readonly Terminal _terminal;
     private readonly Option<bool> _json = JsonOption.Create();
