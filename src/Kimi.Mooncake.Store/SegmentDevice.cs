@@ -5,8 +5,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Kimi.Mooncake.Store;
 
-/// <summary>Bytes of the log that could not be written.</summary>
-internal readonly record struct FailedRange(long Address, long Bytes);
+/// <summary>Bytes of the log that could not be written, and why.</summary>
+internal readonly record struct FailedRange(long Address, long Bytes, string Reason);
 
 /// <summary>
 /// The files under FASTER's log: <c>blocks.N</c> for segment N, each with an index file. Two things differ from
@@ -21,6 +21,7 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
 
     private readonly ConcurrentDictionary<int, SafeFileHandle> _files = new();
     private readonly ConcurrentQueue<FailedRange> _failures = new();
+    private readonly Lock _opening = new();
     private readonly Action _written;
     private volatile bool _disposed;
     private int _writing;
@@ -163,7 +164,7 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException
             or ObjectDisposedException)
         {
-            _failures.Enqueue(new FailedRange((segment * SegmentSize) + offset, length));
+            _failures.Enqueue(new FailedRange((segment * SegmentSize) + offset, length, exception.Message));
         }
 
         callback(0, (uint)length, context);
@@ -178,7 +179,7 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
             return file;
         }
 
-        lock (_failures)
+        lock (_opening)
         {
             if (_files.TryGetValue(segment, out file))
             {

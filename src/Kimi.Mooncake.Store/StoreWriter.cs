@@ -71,7 +71,7 @@ internal sealed class StoreWriter : IDisposable
             new ReadOnlySpan<byte>(memory, payload.Length));
         lock (_appendGate)
         {
-            var appended = TryAppend(header, memory, started, _options.PutWaitMsMax, out var address);
+            var appended = TryAppend(header, memory, started, out var address);
             lock (_catalog.Gate)
             {
                 if (appended)
@@ -167,19 +167,19 @@ internal sealed class StoreWriter : IDisposable
                 }
             }
 
-            if (!WaitForProgress(started, _options.PutWaitMsMax))
+            if (!WaitForProgress(started))
             {
                 return StoredBlock.NoSlot;
             }
         }
     }
 
-    private unsafe bool TryAppend(byte* header, byte* payload, long started, int waitMs, out long address)
+    private unsafe bool TryAppend(byte* header, byte* payload, long started, out long address)
     {
         while (!MakeRoom() || !_log.TryAppend(header, payload, out address))
         {
             RequestFlush();
-            if (!WaitForProgress(started, waitMs))
+            if (!WaitForProgress(started))
             {
                 address = 0;
                 return false;
@@ -189,9 +189,9 @@ internal sealed class StoreWriter : IDisposable
         return true;
     }
 
-    private bool WaitForProgress(long started, int waitMs)
+    private bool WaitForProgress(long started)
     {
-        var left = waitMs - (int)_time.GetElapsedTime(started).TotalMilliseconds;
+        var left = _options.PutWaitMsMax - (int)_time.GetElapsedTime(started).TotalMilliseconds;
         if (left <= 0)
         {
             return false;
@@ -268,10 +268,10 @@ internal sealed class StoreWriter : IDisposable
     private bool DropFailed(List<Appended> batch)
     {
         var dropped = 0;
-        var failed = false;
+        string? reason = null;
         while (_device.TryTakeFailure(out var range))
         {
-            failed = true;
+            reason ??= range.Reason;
             lock (_catalog.Gate)
             {
                 // Pages that filled up after the batch was taken are written too, and can fail too.
@@ -279,14 +279,14 @@ internal sealed class StoreWriter : IDisposable
             }
         }
 
-        if (failed)
+        if (reason is not null)
         {
             Interlocked.Add(ref _counters.WriteFailures, dropped);
             NoteFailure();
-            StoreMessages.WriteRefused(_logger, _options.Directory, "write failed", dropped);
+            StoreMessages.WriteRefused(_logger, _options.Directory, reason, dropped);
         }
 
-        return !failed;
+        return reason is null;
     }
 
     private int DropWithin(List<Appended> blocks, FailedRange range) => blocks.RemoveAll(entry =>

@@ -10,7 +10,7 @@ public sealed class CrashTests
     [Test]
     public async Task Kill_WhilePutting_EveryFlushedBlockIsThere([Values(1, 2, 3, 4, 5, 6)] int seed)
     {
-        using var folder = new TestFolder();
+        using var folder = new TemporaryFolder();
         var random = new Random(seed);
         var first = 0;
         var safe = new List<(int First, int Last)>();

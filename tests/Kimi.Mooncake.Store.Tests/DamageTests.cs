@@ -11,12 +11,12 @@ public sealed class DamageTests
     [Test]
     public async Task Reopen_AfterRandomDamage_ServesRightBytesOrMisses([Range(0, 24)] int group)
     {
-        using var original = new TestFolder();
+        using var original = new TemporaryFolder();
         await FillAsync(original.Path, group);
         for (var round = 0; round < RoundsPerCase; round++)
         {
             var seed = (group * RoundsPerCase) + round;
-            using var folder = new TestFolder();
+            using var folder = new TemporaryFolder();
             foreach (var file in Directory.GetFiles(original.Path))
             {
                 File.Copy(file, Path.Combine(folder.Path, Path.GetFileName(file)));
@@ -30,7 +30,7 @@ public sealed class DamageTests
     [Test]
     public async Task Get_FileDamagedWhileOpen_ServesRightBytesOrMisses([Range(0, 19)] int seed)
     {
-        using var folder = new TestFolder();
+        using var folder = new TemporaryFolder();
         await FillAsync(folder.Path, seed);
         await using (var store = TestBlocks.OpenSmall(folder.Path))
         {
@@ -53,7 +53,7 @@ public sealed class DamageTests
     [Test]
     public async Task Get_BlockDamagedOnDisk_IsAMissCountedAndRemoved()
     {
-        using var folder = new TestFolder();
+        using var folder = new TemporaryFolder();
         await FillAsync(folder.Path, 0);
         var path = Path.Combine(folder.Path, "blocks.0");
         var bytes = await File.ReadAllBytesAsync(path);
@@ -73,7 +73,7 @@ public sealed class DamageTests
     [Test]
     public async Task Reopen_StrangeFilesAndNumbers_StartsAndServes()
     {
-        using var folder = new TestFolder();
+        using var folder = new TemporaryFolder();
         await FillAsync(folder.Path, 0);
         foreach (var name in new[]
             { "blocks.", "blocks.x", "blocks.-1", "blocks.999999999", "blocks.99999999999", "blocks.7.index", "other" })

@@ -1,11 +1,14 @@
+using System.Collections.Concurrent;
+using Microsoft.Extensions.Logging;
+
 namespace Kimi.Mooncake.Store.Tests;
 
 public sealed class DiskFailureTests
 {
-    private TestFolder _folder = null!;
+    private TemporaryFolder _folder = null!;
 
     [SetUp]
-    public void CreateFolder() => _folder = new TestFolder();
+    public void CreateFolder() => _folder = new TemporaryFolder();
 
     [TearDown]
     public void DeleteFolder() => _folder.Dispose();
@@ -32,6 +35,20 @@ public sealed class DiskFailureTests
         Assert.That(await store.FlushAsync());
         Assert.That(TestBlocks.Has(store, 2));
         store.Check();
+    }
+
+    [Test]
+    public async Task Flush_DiskRefusesWrites_LogsTheDisksReason()
+    {
+        var messages = new Messages();
+        var options = TestBlocks.SmallOptions(_folder.Path);
+        await using var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint, messages);
+        store.Device.BeforeWrite = _ => throw new IOException("No space left on device");
+        TestBlocks.Put(store, 1);
+
+        await store.FlushAsync();
+
+        Assert.That(messages.All, Has.Some.Contains("No space left on device"));
     }
 
     [Test]
@@ -149,5 +166,19 @@ public sealed class DiskFailureTests
 
         Assert.That(store.Statistics().FlushFailures, Is.EqualTo(1));
         Directory.Delete(index);
+    }
+
+    private sealed class Messages : ILogger
+    {
+        public ConcurrentQueue<string> All { get; } = new();
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(
+            LogLevel logLevel, EventId eventId, TState state, Exception? exception,
+            Func<TState, Exception?, string> formatter) => All.Enqueue(formatter(state, exception));
     }
 }

@@ -2,10 +2,10 @@ namespace Kimi.Mooncake.Store.Tests;
 
 public sealed class KvBlockStoreTests
 {
-    private TestFolder _folder = null!;
+    private TemporaryFolder _folder = null!;
 
     [SetUp]
-    public void CreateFolder() => _folder = new TestFolder();
+    public void CreateFolder() => _folder = new TemporaryFolder();
 
     [TearDown]
     public void DeleteFolder() => _folder.Dispose();

@@ -56,11 +56,3 @@ internal static class TestBlocks
         return true;
     }
 }
-
-/// <summary>A folder that is gone after the test.</summary>
-internal sealed class TestFolder : IDisposable
-{
-    public string Path { get; } = Directory.CreateTempSubdirectory("kv-store-").FullName;
-
-    public void Dispose() => Directory.Delete(Path, recursive: true);
-}
