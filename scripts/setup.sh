@@ -19,10 +19,11 @@ die() {
 
 require_dotnet() {
   local found
-  command -v dotnet >/dev/null 2>&1 || die "dotnet not found, .NET SDK 10.0 or later is needed"
-  if ! (cd "$ROOT" && dotnet --version >/dev/null 2>&1); then
-    found="$(dotnet --list-sdks 2>/dev/null | cut -d' ' -f1 | paste -sd' ' -)"
-    die "version ${found:-none} of the .NET SDK found, .NET SDK 10.0 or later is needed"
+  command -v dotnet >/dev/null 2>&1 || die "the .NET 10 SDK is missing: there is no dotnet on the PATH"
+  found="$(cd "$ROOT" && dotnet --version 2>/dev/null)" || found=""
+  if [[ "$found" != 10.* ]]; then
+    [[ -n "$found" ]] || found="$(dotnet --list-sdks 2>/dev/null | cut -d' ' -f1 | paste -sd' ' -)" || found=""
+    die "the .NET 10 SDK is missing: the dotnet on the PATH has ${found:-no SDK}"
   fi
 }
 
