@@ -47,29 +47,29 @@ internal sealed class LongDocumentBench(LongDocumentPlan plan, Terminal terminal
             await first.KillAsync().ConfigureAwait(false);
         }
 
+        BenchRequest restart;
         var second = await ChildServer.StartAsync(plan.ServerArguments, cancellationToken).ConfigureAwait(false);
         await using (second.ConfigureAwait(false))
         {
-            requests.Add(
-                await AskAsync(second, "restart", document, facts[3], cancellationToken).ConfigureAwait(false));
+            restart = await AskAsync(second, "restart", document, facts[3], cancellationToken).ConfigureAwait(false);
             peak = Math.Max(peak, second.PeakResidentBytes());
         }
 
-        return Report(requests, shared, peak);
+        return Report(requests, restart, shared, peak);
     }
 
-    private LongDocumentReport Report(List<BenchRequest> requests, int shared, long peakRssBytes)
+    private LongDocumentReport Report(
+        List<BenchRequest> requests, BenchRequest restart, int shared, long peakRssBytes)
     {
         var cold = requests.Single(request => request.Name == "cold");
         var warm = requests.Where(request => request.Name == "warm").ToList();
-        var restart = requests.Single(request => request.Name == "restart");
         return new LongDocumentReport
         {
             DocumentTokens = plan.DocumentTokens,
             Seed = plan.Seed,
             Requests = requests,
             AnswersRight = requests.Count(request => request.IsRight),
-            AnswersTotal = requests.Count,
+            Restart = restart,
             SharedPrefixBlockTokens = shared,
             WarmHitsComplete = warm.All(request => request.CachedTokens >= shared),
             WarmOverCold = warm.Max(request => request.TtftS) / cold.TtftS,

@@ -51,11 +51,14 @@ internal sealed record LongDocumentReport
 
     public required int Seed { get; init; }
 
+    /// <summary>The three questions to the first server: one cold, two warm.</summary>
     public required IReadOnlyList<BenchRequest> Requests { get; init; }
 
+    /// <summary>How many of <see cref="Requests"/> were answered right.</summary>
     public required int AnswersRight { get; init; }
 
-    public required int AnswersTotal { get; init; }
+    /// <summary>The question to the second server, after <c>kill -9</c>.</summary>
+    public required BenchRequest Restart { get; init; }
 
     /// <summary>Tokens in whole blocks that the prompts of all requests begin with.</summary>
     public required int SharedPrefixBlockTokens { get; init; }
