@@ -156,6 +156,8 @@ internal sealed class CompletionClient : IDisposable
     private async Task<HttpResponseMessage> SendAsync(
         HttpRequestMessage message, HttpCompletionOption completion, CancellationToken cancellationToken)
     {
+        // Sending makes the address of the message absolute.
+        var path = message.RequestUri;
         HttpResponseMessage response;
         try
         {
@@ -175,7 +177,7 @@ internal sealed class CompletionClient : IDisposable
         {
             var body = await response.Content.ReadAsStringAsync(cancellationToken).ConfigureAwait(false);
             throw new ServerException(
-                $"{Address}{message.RequestUri} answered {(int)response.StatusCode}: {ErrorMessage(body)}");
+                $"{Address}{path} answered {(int)response.StatusCode}: {ErrorMessage(body)}");
         }
     }
 

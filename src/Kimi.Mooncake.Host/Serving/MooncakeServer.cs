@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
@@ -87,7 +88,14 @@ internal sealed class MooncakeServer : IAsyncDisposable
         }
         catch (ArgumentException fault)
         {
-            throw new SettingException(fault.Message);
+            // The name of a C# parameter says nothing to an operator.
+            throw new SettingException(
+                fault.Message.Replace($" (Parameter '{fault.ParamName}')", "", StringComparison.Ordinal));
+        }
+        catch (SocketException fault)
+        {
+            var gateway = settings.Bind<GatewayOptions>();
+            throw new CommandException($"cannot listen on {gateway.Address} port {gateway.Port}: {fault.Message}");
         }
         catch (StoreException fault)
         {

@@ -211,6 +211,11 @@ public sealed class GgufFile : IDisposable
 
     private static MappedFile Map(string path)
     {
+        if (Directory.Exists(path))
+        {
+            throw new ModelFileException(path, "", "is a folder; expected a GGUF file");
+        }
+
         try
         {
             return new MappedFile(path);

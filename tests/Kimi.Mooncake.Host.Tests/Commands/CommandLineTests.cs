@@ -107,6 +107,7 @@ internal sealed class CommandLineTests
         Assert.That(code, Is.EqualTo(expected));
         Assert.That(output, Is.Empty);
         Assert.That(error, Does.Contain("error: ").And.Contain(message));
+        Assert.That(error.Split("http://"), Has.Length.LessThanOrEqualTo(2), "the address stands once");
     }
 
     [TestCase("")]

@@ -67,4 +67,26 @@ internal sealed class ModelCommandTests
         Assert.That(run.Code, Is.EqualTo(ExitCode.Usage));
         Assert.That(run.Error, Does.Contain("is a folder"));
     }
+
+    [Test]
+    public async Task Info_OfAFolder_SaysSo()
+    {
+        var run = await CommandRun.OfAsync("model", "info", _folder);
+
+        Assert.That(run.Code, Is.EqualTo(ExitCode.Failed));
+        Assert.That(run.Error, Does.Contain("is a folder; expected a GGUF file"));
+    }
+
+    [TestCase("worker.block_tokens=48", ExitCode.Usage, "worker.block_tokens is 48; expected a power of two")]
+    [TestCase("gateway.address=192.0.2.1", ExitCode.Failed, "cannot listen on 192.0.2.1 port")]
+    public async Task Serve_SettingThatDoesNotFit_IsOneLine(string setting, int code, string message)
+    {
+        var path = Path.Combine(_folder, "model.gguf");
+        await CommandRun.OfAsync("model", "build", "--output", path);
+
+        var run = await CommandRun.OfAsync("serve", "--model", path, "--port", "0", "--set", setting);
+
+        Assert.That(run.Code, Is.EqualTo(code));
+        Assert.That(run.Error, Does.Contain(message).And.Not.Contain("Parameter").And.Not.Contain("   at "));
+    }
 }
