@@ -49,6 +49,8 @@ internal static class MooncakeCommand
 
     private static async Task<int> GuardAsync(Terminal terminal, Func<Task> run)
     {
+        // Signals are handled only once the command has given way: until then an interrupt would kill the process.
+        await Task.Yield();
         try
         {
             await run().ConfigureAwait(false);
