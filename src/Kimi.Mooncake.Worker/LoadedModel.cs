@@ -40,6 +40,7 @@ public sealed class LoadedModel : IDisposable
         try
         {
             var config = GgufKimiConfig.Read(file);
+            new KimiTensors(config).Check(file);
             var id = options.Id.Length > 0 ? options.Id : config.Name;
             return new LoadedModel(file, id, config, ModelFingerprint.Compute(file));
         }

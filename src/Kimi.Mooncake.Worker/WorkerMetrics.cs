@@ -47,6 +47,7 @@ internal static class WorkerMetrics
         metrics.Add(Counter("requests_length_total", "Requests ended by their token limit.", counters.FinishedLength));
         metrics.Add(Counter("requests_cancelled_total", "Requests cancelled.", counters.FinishedCancelled));
         metrics.Add(Counter("requests_failed_total", "Requests failed.", counters.FinishedFailed));
+        metrics.Add(Counter("requests_admitted_total", "Requests admitted.", counters.RequestsAdmitted));
         metrics.Add(Counter("queue_seconds_total", "Time that requests waited for admission.",
             counters.QueueTime.TotalSeconds));
         metrics.Add(Counter("preemptions_total", "Requests that lost their blocks to older ones.",

@@ -84,6 +84,7 @@ internal sealed record ModelDescription
         using var file = GgufFile.Open(path);
         var notes = new List<string>();
         var config = GgufKimiConfig.Read(file, notes);
+        new KimiTensors(config).Check(file);
         var layout = KimiModel.LayoutOf(config, KvLayout.BlockTokensDefault);
         return new ModelDescription
         {

@@ -9,6 +9,9 @@ internal static class ModelTokenizer
 {
     private const string SupportedModel = "gpt2";
 
+    // The rules by which text is cut before pairs are merged; with others the same text has other tokens.
+    private const string SupportedSplit = "kimi-k2";
+
     /// <exception cref="ModelFileException">The vocabulary is of another kind, or contradicts itself.</exception>
     public static KimiTokenizer Of(GgufFile file)
     {
@@ -17,6 +20,12 @@ internal static class ModelTokenizer
         {
             throw new ModelFileException(
                 file.Path, "key tokenizer.ggml.model", $"is '{vocabulary.Model}'; expected '{SupportedModel}'");
+        }
+
+        if (vocabulary.Pre != SupportedSplit)
+        {
+            throw new ModelFileException(
+                file.Path, "key tokenizer.ggml.pre", $"is '{vocabulary.Pre}'; expected '{SupportedSplit}'");
         }
 
         try

@@ -178,16 +178,7 @@ public sealed class GgufFile : IDisposable
     /// </exception>
     public TensorData Tensor(string name, params ReadOnlySpan<long> expectedNe)
     {
-        var tensor = TensorEntry(name);
-        var stored = tensor.Ne.AsSpan();
-        var merged = stored.Length == 2 && expectedNe.Length == 3 && stored[0] == expectedNe[0]
-            && stored[1] == expectedNe[1] * expectedNe[2];
-        if (!merged && !stored.SequenceEqual(expectedNe))
-        {
-            throw ModelFileException.AtTensor(
-                Path, name, $"has dimensions {tensor.Shape}; expected {GgufTensor.Describe(expectedNe)}");
-        }
-
+        var tensor = RequireShape(name, expectedNe);
         if (tensor.Type.Readable is not { } type)
         {
             throw ModelFileException.AtTensor(
@@ -201,6 +192,19 @@ public sealed class GgufFile : IDisposable
         }
 
         return _file.Tensor(tensor.Offset, type, tensor.Rows, (int)tensor.Columns);
+    }
+
+    /// <summary>An entry of the tensor table that has the given dimensions, or merges the last two of three.</summary>
+    internal GgufTensor RequireShape(string name, ReadOnlySpan<long> expectedNe)
+    {
+        var tensor = TensorEntry(name);
+        var stored = tensor.Ne.AsSpan();
+        var merged = stored.Length == 2 && expectedNe.Length == 3 && stored[0] == expectedNe[0]
+            && stored[1] == expectedNe[1] * expectedNe[2];
+        return merged || stored.SequenceEqual(expectedNe)
+            ? tensor
+            : throw ModelFileException.AtTensor(
+                Path, name, $"has dimensions {tensor.Shape}; expected {GgufTensor.Describe(expectedNe)}");
     }
 
     /// <summary>Some bytes of the file, for fingerprints.</summary>
