@@ -3,7 +3,7 @@ using Kimi.Mooncake.Models.Gguf;
 
 namespace Kimi.Mooncake.Models;
 
-/// <summary>Brings the tensors of a GGUF file into a kernel set's form, each with the dimensions it must have.</summary>
+/// <summary>Brings the tensors of a GGUF file, each with its due dimensions, into a kernel set's form.</summary>
 internal sealed class WeightLoader(GgufFile file, KimiConfig config, IKernels kernels)
 {
     private readonly KimiTensors _tensors = new(config);
