@@ -33,7 +33,7 @@ hash_of() {
     LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
 }
 
-PROJECT_FILES=(Directory.Build.props Directory.Packages.props global.json Kimi.Mooncake.sln .editorconfig)
+PROJECT_FILES=(Directory.Build.props Directory.Packages.props global.json Kimi.Mooncake.sln .editorconfig proto)
 
 # A restore is bound to the folder of packages that it went to.
 restore_key() {

@@ -6,6 +6,9 @@ namespace Kimi.Mooncake.Conventions.Tests;
 /// </summary>
 internal static class ProjectRules
 {
+    // Named exception: the assemblies of gRPC that not every package source carries.
+    private const string StandIns = "Grpc.StandIns";
+
     private static readonly string[] BelowLayer4 =
     [
         "Core", "Protocol", "KvCache", "Kernels", "Tokenization", "Models", "Engine", "Conductor", "Transfer", "Store",
@@ -17,14 +20,16 @@ internal static class ProjectRules
     private static readonly Dictionary<string, string[]> AllowedReferences = new()
     {
         ["Core"] = [],
-        ["Protocol"] = ["Core"],
+        ["Grpc.Core.Api"] = [],
+        ["Grpc.Net.Common"] = ["Grpc.Core.Api"],
+        ["Protocol"] = ["Core", "Grpc.Core.Api"],
         ["KvCache"] = ["Core"],
         ["Kernels"] = ["Core"],
         ["Tokenization"] = ["Core"],
         ["Models"] = ["Core", "Kernels"],
         ["Engine"] = ["Core", "KvCache"],
         ["Conductor"] = ["Core", "KvCache"],
-        ["Transfer"] = ["Core", "Protocol"],
+        ["Transfer"] = ["Core", "Protocol", "Grpc.Net.Common"],
         ["Store"] = ["Core", "KvCache", "Protocol", "Transfer"],
         ["Cluster"] = ["Core", "Protocol", "Conductor"],
         ["Cluster.Orleans"] = ["Core", "Cluster", "Conductor"],
@@ -39,6 +44,7 @@ internal static class ProjectRules
     {
         ["Google.Protobuf"] = ["Protocol"],
         ["Grpc.Tools"] = ["Protocol"],
+        ["Grpc.Core.Api"] = ["Protocol"],
         ["Grpc.Net.Client"] = ["Transfer"],
         ["Grpc.AspNetCore.Server"] = ["Host"],
         ["System.Numerics.Tensors"] = ["Kernels"],
@@ -89,13 +95,18 @@ internal static class ProjectRules
 
     public static IEnumerable<Violation> Readme(ProjectFile project, Func<string, bool> exists)
     {
-        var readme = $"{Path.GetDirectoryName(project.Path)!.Replace('\\', '/')}/README.md";
+        var readme = ReadmeOf(project);
         return exists(readme) ? [] : [At(project, $"has no {readme}; write what it is, its map and its invariants")];
     }
 
+    /// <summary>Where a project is described; the stand-ins have one description.</summary>
+    public static string ReadmeOf(ProjectFile project) => IsStandIn(project)
+        ? $"src/{StandIns}/README.md"
+        : $"{Path.GetDirectoryName(project.Path)!.Replace('\\', '/')}/README.md";
+
     public static IEnumerable<Violation> Map(ProjectFile project, string map)
     {
-        var name = ProjectFile.Prefix + project.Name;
+        var name = IsStandIn(project) ? StandIns : ProjectFile.Prefix + project.Name;
         return map.Split([' ', '`', '|', '/', '(', ')', '[', ']', ',', '\n'])
             .Contains(name)
             ? []
@@ -113,7 +124,7 @@ internal static class ProjectRules
                let name = Path.GetFileName(file)
                let inNamedFolder = file.Contains('/') && named.Contains($"{file.Split('/')[0]}/")
                where !inNamedFolder && !named.Any(word => Names(word, name))
-               select new Violation(path, 1, $"is not in {folder}README.md; add it to the map of files");
+               select new Violation(path, 1, $"is not in {ReadmeOf(project)}; add it to the map of files");
     }
 
     private static bool Names(string word, string file)
@@ -124,6 +135,9 @@ internal static class ProjectRules
             ? file.StartsWith(last[..star], StringComparison.Ordinal)
             : last == file || last == Path.GetFileNameWithoutExtension(file);
     }
+
+    private static bool IsStandIn(ProjectFile project) =>
+        project.Path.StartsWith($"src/{StandIns}/", StringComparison.Ordinal);
 
     private static string[] OwnersOf(string package)
     {

@@ -35,7 +35,7 @@ internal sealed class ProjectRulesTests
     {
         var paths = Repository.SourceFiles().Select(file => file.Path).ToArray();
         Violation.AssertNone(Repository.Projects("src").SelectMany(project => ProjectRules.FileMap(
-            project, paths, Repository.ReadText($"src/{ProjectFile.Prefix}{project.Name}/README.md"))));
+            project, paths, Repository.ReadText(ProjectRules.ReadmeOf(project)))));
     }
 
     [Test]
