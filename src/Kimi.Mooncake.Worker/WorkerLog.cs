@@ -16,4 +16,8 @@ internal static partial class WorkerLog
     [LoggerMessage(EventId = 3, EventName = "RequestFailed", Level = LogLevel.Error,
         Message = "Request {RequestId} failed: {Reason}")]
     public static partial void RequestFailed(ILogger logger, string requestId, string? reason);
+
+    [LoggerMessage(EventId = 4, EventName = "CallFailed", Level = LogLevel.Error,
+        Message = "The call of request {RequestId} failed")]
+    public static partial void CallFailed(ILogger logger, string requestId, Exception exception);
 }

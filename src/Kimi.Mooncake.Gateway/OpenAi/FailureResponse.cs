@@ -30,6 +30,7 @@ internal sealed class FailureResponse(GatewayOptions options, ILogger logger)
             PromptTooLongException tooLong => ApiException.ContextExceeded(
                 "prompt", $"The prompt does not fit this server's memory: {tooLong.Message}."),
             BadHttpRequestException { StatusCode: StatusCodes.Status408RequestTimeout } => ApiException.BodyTooSlow(),
+            WorkerUnavailableException away => ApiException.NotReady($"The server lost its worker: {away.Message}"),
             BadHttpRequestException bad => new ApiException(
                 (HttpStatusCode)bad.StatusCode, "invalid_request_error", null, null, bad.Message),
             _ => ApiException.Internal($"The server could not process the request ({requestId})."),

@@ -6,7 +6,7 @@ using Kimi.Mooncake.Worker;
 
 namespace Kimi.Mooncake.Host.Commands;
 
-/// <summary><c>mooncake serve</c>: serves a model over HTTP until it is told to stop.</summary>
+/// <summary><c>mooncake serve</c>: serves a model, or has a part in it, until it is told to stop.</summary>
 internal static class ServeCommand
 {
     private const string ExampleContent =
@@ -20,7 +20,7 @@ internal static class ServeCommand
     {
         var options = new SettingOptions();
         var json = JsonOption.Create();
-        var command = new Command("serve", "Serves a model over HTTP until it is interrupted.") { json };
+        var command = new Command("serve", "Serves a model until it is interrupted.") { json };
         options.AddTo(command);
         MooncakeCommand.SetAction(command, terminal, async (parsed, cancellationToken) =>
         {
@@ -34,19 +34,30 @@ internal static class ServeCommand
             using var loggers = settings.Bind<LoggingOptions>().CreateFactory();
             var server = await MooncakeServer.StartAsync(settings, loggers, cancellationToken).ConfigureAwait(false);
             await using var owned = server.ConfigureAwait(false);
-            Announce(terminal, server, parsed.GetValue(json));
+            Announce(terminal, server, settings.Bind<ServeOptions>().Role, parsed.GetValue(json));
             await WaitForStopAsync(cancellationToken).ConfigureAwait(false);
             terminal.Remark("stopping");
         });
         return command;
     }
 
-    private static void Announce(Terminal terminal, MooncakeServer server, bool isJson)
+    private static void Announce(Terminal terminal, MooncakeServer server, ServeRole role, bool isJson)
     {
         var address = server.Address.AbsoluteUri.TrimEnd('/');
         if (isJson)
         {
             terminal.WriteJson(new { Address = address, Model = server.Model.ModelId, server.Model.Fingerprint });
+            terminal.Output.Flush();
+            return;
+        }
+
+        if (role == ServeRole.Worker)
+        {
+            terminal.Output.WriteLine($"""
+                {server.Model.ModelId} is served to gateways at {address}
+                A gateway for it:
+                  scripts/mooncake serve --role gateway --worker {address} --model FILE
+                """);
             terminal.Output.Flush();
             return;
         }

@@ -18,6 +18,8 @@ internal sealed class SettingOptions
         new("--address", "gateway.address"),
         new("--port", "gateway.port"),
         new("--threads", "worker.threads"),
+        new("--role", "serve.role"),
+        new("--worker", "remote.address"),
     ];
 
     private readonly Option<FileInfo?> _file = new("--config")

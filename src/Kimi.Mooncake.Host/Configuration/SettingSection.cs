@@ -1,7 +1,9 @@
+using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Gateway;
 using Kimi.Mooncake.Host.Serving;
 using Kimi.Mooncake.Store;
+using Kimi.Mooncake.Transfer;
 using Kimi.Mooncake.Worker;
 
 namespace Kimi.Mooncake.Host.Configuration;
@@ -14,11 +16,15 @@ internal sealed record SettingSection(string Name, Type OptionsType)
     /// <summary>Every section of the product. A new options record is one more line.</summary>
     public static IReadOnlyList<SettingSection> All { get; } =
     [
+        new("serve", typeof(ServeOptions)),
         new("model", typeof(ModelOptions)),
         new("worker", typeof(WorkerOptions)),
         new("engine", typeof(EngineOptions)),
         new("store", typeof(KvBlockStoreOptions)),
         new("transfer", typeof(StoreConnectorOptions)),
+        new("rpc", typeof(RpcOptions)),
+        new("peer", typeof(PeerOptions)),
+        new("remote", typeof(RemoteWorkerOptions)),
         new("gateway", typeof(GatewayOptions)),
         new("logging", typeof(LoggingOptions)),
     ];

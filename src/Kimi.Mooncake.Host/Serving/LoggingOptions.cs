@@ -15,6 +15,8 @@ internal sealed record LoggingOptions
         .SetMinimumLevel(Level)
         // The framework reports every request at the level of information; the gateway's own metrics count them.
         .AddFilter("Microsoft", (LogLevel)Math.Max((int)Level, (int)LogLevel.Warning))
+        // The client reports every question that a worker did not answer; the gateway says it once.
+        .AddFilter("Grpc", (LogLevel)Math.Max((int)Level, (int)LogLevel.Warning))
         // A failed start is told once, by the command.
         .AddFilter("Microsoft.Extensions.Hosting", LogLevel.None)
         .AddSimpleConsole(console =>

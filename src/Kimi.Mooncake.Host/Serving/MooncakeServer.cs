@@ -1,18 +1,21 @@
 using System.Net.Sockets;
 using System.Security.Cryptography;
+using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Gateway;
 using Kimi.Mooncake.Host.Configuration;
 using Kimi.Mooncake.Host.Output;
 using Kimi.Mooncake.Store;
+using Kimi.Mooncake.Transfer;
 using Kimi.Mooncake.Worker;
 using Microsoft.Extensions.Logging;
 
 namespace Kimi.Mooncake.Host.Serving;
 
 /// <summary>
-/// All roles in one process: model, store, worker and gateway, opened in that order and closed in the opposite one.
+/// The roles of one process. All: model, store, worker and gateway, opened in that order and closed in the opposite
+/// one. A worker process has a gRPC server in place of the gateway, and a gateway process a remote worker.
 /// </summary>
 internal sealed class MooncakeServer : IAsyncDisposable
 {
@@ -25,7 +28,7 @@ internal sealed class MooncakeServer : IAsyncDisposable
     {
     }
 
-    /// <summary>Where the gateway listens, with the true port.</summary>
+    /// <summary>Where the gateway, or a worker process, listens, with the true port.</summary>
     public Uri Address { get; private set; } = null!;
 
     /// <summary>What is served.</summary>
@@ -77,11 +80,23 @@ internal sealed class MooncakeServer : IAsyncDisposable
         try
         {
             var model = Keep(LoadedModel.Open(settings.Bind<ModelOptions>()));
+            var role = settings.Bind<ServeOptions>().Role;
+            ITokenGenerator generator = role == ServeRole.Gateway
+                ? await ConnectAsync(settings, model, loggers, time, cancellationToken).ConfigureAwait(false)
+                : Keep(OpenWorker(settings, model, loggers, time));
+            Model = generator.Model;
+            if (role == ServeRole.Worker)
+            {
+                var server = Keep(await WorkerServer.StartAsync(
+                    generator, settings.Bind<RpcOptions>(), settings.Bind<PeerOptions>(), loggers, time,
+                    cancellationToken).ConfigureAwait(false));
+                Address = server.Address;
+                return;
+            }
+
             var tokenizer = ModelTokenizer.Of(model.File);
-            var worker = Keep(OpenWorker(settings, model, loggers, time));
-            Model = worker.Model;
             var parts = new GatewayParts(
-                worker, tokenizer, ModelTokenizer.TemplateOf(tokenizer, loggers), time, loggers, NewSeed());
+                generator, tokenizer, ModelTokenizer.TemplateOf(tokenizer, loggers), time, loggers, NewSeed());
             var gateway = Keep(GatewayServer.Create(settings.Bind<GatewayOptions>(), parts));
             await gateway.StartAsync(cancellationToken).ConfigureAwait(false);
             Address = gateway.Address;
@@ -94,13 +109,32 @@ internal sealed class MooncakeServer : IAsyncDisposable
         }
         catch (SocketException fault)
         {
-            var gateway = settings.Bind<GatewayOptions>();
-            throw new CommandException($"cannot listen on {gateway.Address} port {gateway.Port}: {fault.Message}");
+            var (gateway, rpc) = (settings.Bind<GatewayOptions>(), settings.Bind<RpcOptions>());
+            var (address, port) = settings.Bind<ServeOptions>().Role == ServeRole.Worker
+                ? (rpc.Address, rpc.Port)
+                : (gateway.Address, gateway.Port);
+            throw new CommandException($"cannot listen on {address} port {port}: {fault.Message}");
         }
-        catch (StoreException fault)
+        catch (Exception fault) when (fault is StoreException or WorkerUnavailableException)
         {
             throw new CommandException(fault.Message);
         }
+    }
+
+    private async Task<ITokenGenerator> ConnectAsync(
+        ResolvedSettings settings, LoadedModel model, ILoggerFactory loggers, TimeProvider time,
+        CancellationToken cancellationToken)
+    {
+        var options = settings.Bind<RemoteWorkerOptions>();
+        var channel = Keep(PeerChannel.Create(options.Address, settings.Bind<PeerOptions>(), loggers));
+        var worker = Keep(await RemoteTokenGenerator.ConnectAsync(
+            channel.Invoker, options, time, loggers.CreateLogger("Kimi.Mooncake.Cluster"), cancellationToken)
+            .ConfigureAwait(false));
+        return worker.Model.Fingerprint == model.Fingerprint
+            ? worker
+            : throw new CommandException(
+                $"the model files differ: worker {options.Address} serves {worker.Model.Fingerprint}, " +
+                $"{model.File.Path} is {model.Fingerprint}");
     }
 
     private KimiWorker OpenWorker(
