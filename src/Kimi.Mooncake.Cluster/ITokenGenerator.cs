@@ -54,7 +54,9 @@ public sealed class PromptTooLongException(int tokens, int tokensMax)
     public int TokensMax { get; } = tokensMax;
 }
 
-/// <summary>Thrown when the worker cannot be reached, was lost during a generation, or answers what it may not.</summary>
+/// <summary>
+/// Thrown when the worker cannot be reached, was lost during a generation, or answers what it may not.
+/// </summary>
 /// <param name="message">Which worker, and what happened.</param>
 /// <param name="cause">What was thrown; null where nothing was.</param>
 public sealed class WorkerUnavailableException(string message, Exception? cause = null) : Exception(message, cause);

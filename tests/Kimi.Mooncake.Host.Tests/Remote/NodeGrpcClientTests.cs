@@ -19,7 +19,7 @@ internal sealed class NodeGrpcClientTests
     public void DeleteFolder() => Directory.Delete(_folder, recursive: true);
 
     [Test]
-    public async Task NodeClient_DescribesChecksGeneratesAndCancels()
+    public async Task NodeClient_EveryMethod_AnswersAndCancels()
     {
         var root = Root();
         foreach (var file in new[] { "package.json", "check.mjs" })
