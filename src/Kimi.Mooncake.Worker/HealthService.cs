@@ -1,8 +1,8 @@
 using Grpc.Core;
 using Grpc.Health.V1;
 using Kimi.Mooncake.Cluster;
-using Wire = Kimi.Mooncake.Protocol.V1;
 using ServingStatus = Grpc.Health.V1.HealthCheckResponse.Types.ServingStatus;
+using Wire = Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Worker;
 
