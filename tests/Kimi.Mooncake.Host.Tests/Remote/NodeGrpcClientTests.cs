@@ -44,12 +44,7 @@ internal sealed class NodeGrpcClientTests
         Assert.That(code, Is.Zero, output);
 
         // The client is gone before the worker hears of its cancellations.
-        using var limit = new CancellationTokenSource(CommandTime);
-        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(10));
-        while (scripted.Cancelled < 2)
-        {
-            await timer.WaitForNextTickAsync(limit.Token);
-        }
+        await worker.UntilAsync(_ => scripted.Cancelled == 2);
     }
 
     private static string Root()
