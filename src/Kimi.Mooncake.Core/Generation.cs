@@ -23,6 +23,24 @@ public sealed record GenerationRequest
 
     /// <summary>Whether <see cref="PrefillProgressed"/> events are wanted.</summary>
     public bool ReportProgress { get; init; }
+
+    /// <summary>
+    /// Tokens that another worker generated for this request before it was lost. They are computed again as they were
+    /// the first time, are not reported, and count for <see cref="MaxNewTokens"/>.
+    /// </summary>
+    public IReadOnlyList<int> GeneratedTokens { get; init; } = [];
+
+    /// <summary>For whom the request is made; tenants share a worker fairly. Empty is one of them.</summary>
+    public string Tenant { get; init; } = "";
+
+    /// <summary>Address of the worker that prefills; empty when the worker that decodes does.</summary>
+    public string PrefillAddress { get; init; } = "";
+
+    /// <summary>Address of a node that has cached blocks of the prompt; empty when none is known.</summary>
+    public string SourceAddress { get; init; } = "";
+
+    /// <summary>Leading blocks of the prompt that the source has.</summary>
+    public int SourceBlocks { get; init; }
 }
 
 /// <summary>

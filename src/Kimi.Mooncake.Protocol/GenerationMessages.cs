@@ -13,6 +13,12 @@ public static class GenerationMessages
     /// <summary>Longest cache salt, in characters.</summary>
     public const int CacheSaltCharsMax = 4096;
 
+    /// <summary>Longest name of a tenant, in characters.</summary>
+    public const int TenantCharsMax = 128;
+
+    /// <summary>Longest address of another process, in characters.</summary>
+    public const int AddressCharsMax = 1024;
+
     private const float RepetitionPenaltyMax = 10;
     private const float PenaltyMax = 2;
     private const float BiasMax = 100;
@@ -31,6 +37,10 @@ public static class GenerationMessages
             CacheSalt = request.CacheSalt,
             ReportProgress = request.ReportProgress,
             ModelFingerprint = modelFingerprint,
+            Tenant = request.Tenant,
+            PrefillAddress = request.PrefillAddress,
+            SourceAddress = request.SourceAddress,
+            SourceBlocks = checked((uint)request.SourceBlocks),
         };
         message.PromptTokens.Capacity = request.PromptTokens.Count;
         foreach (var token in request.PromptTokens)
@@ -41,6 +51,11 @@ public static class GenerationMessages
         foreach (var token in request.StopTokens)
         {
             message.StopTokens.Add(checked((uint)token));
+        }
+
+        foreach (var token in request.GeneratedTokens)
+        {
+            message.GeneratedTokens.Add(checked((uint)token));
         }
 
         return message;
@@ -62,6 +77,11 @@ public static class GenerationMessages
             StopTokens = FieldCheck.Tokens(message.StopTokens, "stop_tokens"),
             CacheSalt = FieldCheck.Text(message.CacheSalt, "cache_salt", 0, CacheSaltCharsMax),
             ReportProgress = message.ReportProgress,
+            GeneratedTokens = FieldCheck.Tokens(message.GeneratedTokens, "generated_tokens"),
+            Tenant = FieldCheck.Text(message.Tenant, "tenant", 0, TenantCharsMax),
+            PrefillAddress = FieldCheck.Text(message.PrefillAddress, "prefill_address", 0, AddressCharsMax),
+            SourceAddress = FieldCheck.Text(message.SourceAddress, "source_address", 0, AddressCharsMax),
+            SourceBlocks = FieldCheck.Count(message.SourceBlocks, "source_blocks", min: 0),
         };
     }
 

@@ -86,6 +86,11 @@ internal sealed class RoundTripTests
         },
         StopTokens = Tokens(random, 0, 4),
         CacheSalt = random.Next(2) == 0 ? "" : $"mandant-{random.Next()} é",
+        GeneratedTokens = [.. Enumerable.Range(0, random.Next(0, 9)).Select(_ => random.Next())],
+        Tenant = random.Next(2) == 0 ? "" : $"tenant-{random.Next()}",
+        PrefillAddress = random.Next(2) == 0 ? "" : "http://127.0.0.1:9091",
+        SourceAddress = random.Next(2) == 0 ? "" : "http://127.0.0.1:9092",
+        SourceBlocks = random.Next(0, 4096),
         ReportProgress = random.Next(2) == 0,
     };
 
