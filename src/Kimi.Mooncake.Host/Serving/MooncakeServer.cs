@@ -10,6 +10,7 @@ using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Transfer;
 using Kimi.Mooncake.Worker;
 using Microsoft.Extensions.Logging;
+using Wire = Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Host.Serving;
 
@@ -87,9 +88,11 @@ internal sealed class MooncakeServer : IAsyncDisposable
             Model = generator.Model;
             if (role == ServeRole.Worker)
             {
-                var server = Keep(await WorkerServer.StartAsync(
-                    generator, settings.Bind<RpcOptions>(), settings.Bind<PeerOptions>(), loggers, time,
-                    cancellationToken).ConfigureAwait(false));
+                var service = new GenerationService(generator, loggers.CreateLogger<GenerationService>());
+                var server = Keep(await RpcServer.StartAsync(
+                    settings.Bind<RpcOptions>(), settings.Bind<PeerOptions>(),
+                    [RpcService.Of(service, Wire.Generation.Descriptor)], () => generator.Status().Ready,
+                    loggers, time, cancellationToken).ConfigureAwait(false));
                 Address = server.Address;
                 return;
             }

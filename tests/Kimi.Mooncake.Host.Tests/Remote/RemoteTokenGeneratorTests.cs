@@ -4,7 +4,6 @@ using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Gateway.Tests;
 using Kimi.Mooncake.Host.Serving;
 using Kimi.Mooncake.Transfer;
-using Kimi.Mooncake.Worker;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Kimi.Mooncake.Host.Tests.Remote;
@@ -176,8 +175,8 @@ internal sealed class RemoteTokenGeneratorTests
         Assert.That(() => Open("http://[::1]:9090", new PeerOptions()), Throws.Nothing);
         Assert.That(() => Open("127.0.0.1:9090", new PeerOptions()), Throws.ArgumentException);
         Assert.That(
-            () => WorkerServer.StartAsync(
-                new ScriptedGenerator(), new RpcOptions { Address = "0.0.0.0", Port = 0 }, new PeerOptions(),
+            () => RpcServer.StartAsync(
+                new RpcOptions { Address = "0.0.0.0", Port = 0 }, new PeerOptions(), [], () => true,
                 NullLoggerFactory.Instance, TimeProvider.System, CancellationToken.None),
             Throws.ArgumentException.With.Message.Contains("peer.insecure=true"));
 

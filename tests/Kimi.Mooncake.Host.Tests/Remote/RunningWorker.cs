@@ -3,6 +3,7 @@ using Kimi.Mooncake.Host.Serving;
 using Kimi.Mooncake.Transfer;
 using Kimi.Mooncake.Worker;
 using Microsoft.Extensions.Logging.Abstractions;
+using Wire = Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Host.Tests.Remote;
 
@@ -12,9 +13,9 @@ internal sealed class RunningWorker : IAsyncDisposable
     private readonly ITokenGenerator _generator;
     private readonly PeerOptions _peer;
     private readonly PeerChannel _channel;
-    private WorkerServer? _server;
+    private RpcServer? _server;
 
-    private RunningWorker(ITokenGenerator generator, PeerOptions peer, WorkerServer server)
+    private RunningWorker(ITokenGenerator generator, PeerOptions peer, RpcServer server)
     {
         _generator = generator;
         _peer = peer;
@@ -70,8 +71,10 @@ internal sealed class RunningWorker : IAsyncDisposable
         }
     }
 
-    private static Task<WorkerServer> ServeAsync(ITokenGenerator generator, PeerOptions peer, int port) =>
-        WorkerServer.StartAsync(
-            generator, new RpcOptions { Port = port, ShutdownSeconds = 0 }, peer, NullLoggerFactory.Instance,
-            TimeProvider.System, CancellationToken.None);
+    private static Task<RpcServer> ServeAsync(ITokenGenerator generator, PeerOptions peer, int port) =>
+        RpcServer.StartAsync(
+            new RpcOptions { Port = port, ShutdownSeconds = 0 }, peer,
+            [RpcService.Of(
+                new GenerationService(generator, NullLogger<GenerationService>.Instance), Wire.Generation.Descriptor)],
+            () => generator.Status().Ready, NullLoggerFactory.Instance, TimeProvider.System, CancellationToken.None);
 }

@@ -1,15 +1,15 @@
 using Grpc.Core;
 using Grpc.Health.V1;
-using Kimi.Mooncake.Cluster;
 using ServingStatus = Grpc.Health.V1.HealthCheckResponse.Types.ServingStatus;
-using Wire = Kimi.Mooncake.Protocol.V1;
 
-namespace Kimi.Mooncake.Worker;
+namespace Kimi.Mooncake.Transfer;
 
-/// <summary>The standard health service: whether a generator takes requests.</summary>
-/// <param name="generator">Whose state it is.</param>
+/// <summary>The standard health service: whether a process takes requests.</summary>
+/// <param name="isReady">Whether it does, for all its services alike.</param>
+/// <param name="services">Full names of the services that may be asked about.</param>
 /// <param name="time">Clock.</param>
-public sealed class HealthService(ITokenGenerator generator, TimeProvider time) : Health.HealthBase
+public sealed class HealthService(Func<bool> isReady, IReadOnlyCollection<string> services, TimeProvider time)
+    : Health.HealthBase
 {
     private static readonly TimeSpan WatchInterval = TimeSpan.FromMilliseconds(250);
 
@@ -20,7 +20,8 @@ public sealed class HealthService(ITokenGenerator generator, TimeProvider time) 
         return IsKnown(request.Service)
             ? Task.FromResult(new HealthCheckResponse { Status = Now() })
             : throw new RpcException(new Status(
-                StatusCode.NotFound, $"service '{request.Service}' is not here; known is {Name}"));
+                StatusCode.NotFound,
+                $"service '{request.Service}' is not here; known are {string.Join(", ", services)}"));
     }
 
     /// <inheritdoc />
@@ -53,9 +54,7 @@ public sealed class HealthService(ITokenGenerator generator, TimeProvider time) 
         }
     }
 
-    private static string Name => Wire.Generation.Descriptor.FullName;
+    private bool IsKnown(string service) => service.Length == 0 || services.Contains(service);
 
-    private static bool IsKnown(string service) => service.Length == 0 || service == Name;
-
-    private ServingStatus Now() => generator.Status().Ready ? ServingStatus.Serving : ServingStatus.NotServing;
+    private ServingStatus Now() => isReady() ? ServingStatus.Serving : ServingStatus.NotServing;
 }
