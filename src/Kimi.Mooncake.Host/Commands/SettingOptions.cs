@@ -5,7 +5,10 @@ using Kimi.Mooncake.Host.Configuration;
 namespace Kimi.Mooncake.Host.Commands;
 
 /// <summary>An option of its own for a setting that is given often.</summary>
-internal sealed record SettingShortcut(string Option, string Setting);
+/// <param name="Option">The option.</param>
+/// <param name="Setting">Full name of the setting.</param>
+/// <param name="Alone">What the option means without a value; null where it needs one.</param>
+internal sealed record SettingShortcut(string Option, string Setting, string? Alone = null);
 
 /// <summary>The options with which a command takes settings.</summary>
 internal sealed class SettingOptions
@@ -20,6 +23,8 @@ internal sealed class SettingOptions
         new("--threads", "worker.threads"),
         new("--role", "serve.role"),
         new("--worker", "remote.address"),
+        new("--tls", "peer.tls"),
+        new("--insecure", "peer.insecure", Alone: "true"),
     ];
 
     private readonly Option<FileInfo?> _file = new("--config")
@@ -37,8 +42,11 @@ internal sealed class SettingOptions
 
     private readonly List<(SettingShortcut Shortcut, Option<string?> Option)> _shortcuts =
     [
-        .. Shortcuts.Select(shortcut =>
-            (shortcut, new Option<string?>(shortcut.Option) { Description = $"The setting {shortcut.Setting}." })),
+        .. Shortcuts.Select(shortcut => (shortcut, new Option<string?>(shortcut.Option)
+        {
+            Description = $"The setting {shortcut.Setting}.",
+            Arity = shortcut.Alone is null ? ArgumentArity.ExactlyOne : ArgumentArity.ZeroOrOne,
+        })),
     ];
 
     public void AddTo(Command command)
@@ -60,7 +68,8 @@ internal sealed class SettingOptions
             .Concat(SettingSources.FromEnvironment(environment))
             .Concat(SettingSources.FromArguments(parsed.GetValue(_set) ?? []))
             .Concat(from pair in _shortcuts
-                    let text = parsed.GetValue(pair.Option)
+                    where parsed.GetResult(pair.Option) is { Implicit: false }
+                    let text = parsed.GetValue(pair.Option) ?? pair.Shortcut.Alone
                     where text is not null
                     select new GivenValue(pair.Shortcut.Setting, text, pair.Shortcut.Option));
         return ResolvedSettings.Resolve(SettingSection.All, values);
