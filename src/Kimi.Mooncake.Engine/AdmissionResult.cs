@@ -11,11 +11,14 @@ public enum AdmissionReason
 
     /// <summary>Prompt and output together can never fit the block pool.</summary>
     TooLong,
+
+    /// <summary>The engine finishes what it has and takes nothing new.</summary>
+    Draining,
 }
 
 /// <summary>The answer to a submitted request.</summary>
 /// <param name="Reason">Taken, or why not.</param>
 /// <param name="SequenceId">Names the sequence in events and for cancelling; 0 when refused.</param>
-/// <param name="Value">When refused, what was asked for: sequences waiting, or tokens of prompt and output.</param>
-/// <param name="ValueMax">When refused, the limit that was met, in the same unit.</param>
+/// <param name="Value">When refused for a limit, what was asked for: sequences waiting, or tokens of prompt and output.</param>
+/// <param name="ValueMax">When refused for a limit, the limit, in the same unit.</param>
 public readonly record struct AdmissionResult(AdmissionReason Reason, long SequenceId, int Value, int ValueMax);

@@ -1,10 +1,11 @@
-using Kimi.Mooncake.KvCache;
-
 namespace Kimi.Mooncake.Engine;
 
 /// <content>Waiting sequences get their blocks: from the prefix tree, from the store, or empty.</content>
 public sealed partial class EngineCore
 {
+    /// <summary>Sequences that have blocks and run or will run.</summary>
+    private int ActiveCount => _running.Count + _loads.Count + _imports.Count;
+
     private enum AdmissionAttempt
     {
         Admitted,
@@ -15,7 +16,7 @@ public sealed partial class EngineCore
     private void Admit(TimeSpan now)
     {
         var index = 0;
-        while (index < _waiting.Count && _running.Count + _loads.Count < _options.RunningSequencesMax)
+        while (index < _waiting.Count && ActiveCount < _options.RunningSequencesMax)
         {
             var sequence = _waiting[index];
             var attempt = TryAdmit(sequence);
@@ -42,6 +43,7 @@ public sealed partial class EngineCore
                 _counters.QueueTime += now - sequence.Submitted;
             }
 
+            sequence.Admitted = now;
             Begin(sequence);
         }
     }
@@ -64,7 +66,7 @@ public sealed partial class EngineCore
 
         _pool.HoldPrefix(keys, sequence.Blocks);
         var needed = BlocksFor(sequence.TokenCount) - sequence.Blocks.Count;
-        if (!Reserve(needed + _running.Count + _loads.Count))
+        if (!Reserve(needed + ActiveCount))
         {
             Release(sequence.Blocks);
             return AdmissionAttempt.NoBlocks;
@@ -121,7 +123,11 @@ public sealed partial class EngineCore
             _inFlight.TryAdd(keys[i], sequence);
         }
 
-        if (!TryBeginLoad(sequence))
+        if (sequence.WantsImport)
+        {
+            BeginImport(sequence);
+        }
+        else if (!TryBeginLoad(sequence))
         {
             BeginPrefill(sequence);
         }
@@ -176,8 +182,7 @@ public sealed partial class EngineCore
         Publish(sequence, sequence.PublishedBlocks + blocksDone, fromStore: true);
         if (sequence.Cancelled)
         {
-            sequence.State = SequenceState.Ended;
-            Release(sequence);
+            End(sequence);
             return;
         }
 
@@ -191,67 +196,11 @@ public sealed partial class EngineCore
         sequence.CachedTokens = sequence.CachedTokens < 0 ? cached : Math.Min(sequence.CachedTokens, cached);
         sequence.State = SequenceState.Prefill;
         InsertByArrival(_running, sequence);
+        if (sequence.Mode == SequenceMode.PrefillOnly)
+        {
+            _events.Add(PrefillEvent(EngineEventKind.Admitted, sequence));
+        }
+
         ReportProgress(sequence);
-    }
-
-    /// <summary>
-    /// Puts the first <paramref name="blockCount"/> blocks of a sequence into the prefix tree. Where somebody else
-    /// published a key first, the sequence goes on with that block, which holds the same bits, and gives its own back:
-    /// with both, it could need more blocks than the pool has.
-    /// </summary>
-    private void Publish(Sequence sequence, int blockCount, bool fromStore)
-    {
-        for (var i = sequence.PublishedBlocks; i < blockCount; i++)
-        {
-            var key = sequence.Keys.Keys[i];
-            var parent = i == 0 ? PrefixTree.None : sequence.Blocks[i - 1];
-            var own = sequence.Blocks[i];
-            var node = _pool.Publish(own, key, parent);
-            if (node == own)
-            {
-                _saves?.Published(node, fromStore);
-            }
-            else
-            {
-                sequence.Blocks.Replace(i, node);
-                _pool.Release(own);
-            }
-
-            sequence.PublishedBlocks++;
-            _saves?.Offer(key, sequence.Keys.ParentOf(i), node);
-            ForgetInFlight(sequence, key);
-        }
-    }
-
-    /// <summary>Gives all blocks of a sequence back, its tail first, and lets others make what it was making.</summary>
-    private void Release(Sequence sequence)
-    {
-        var keys = sequence.Keys.Keys;
-        for (var i = sequence.PublishedBlocks; i < sequence.PromptLength / _layout.BlockTokens; i++)
-        {
-            ForgetInFlight(sequence, keys[i]);
-        }
-
-        Release(sequence.Blocks);
-        sequence.PublishedBlocks = 0;
-        sequence.ComputedTokens = 0;
-    }
-
-    private void Release(BlockTable table)
-    {
-        for (var i = table.Count - 1; i >= 0; i--)
-        {
-            _pool.Release(table[i]);
-        }
-
-        table.Clear();
-    }
-
-    private void ForgetInFlight(Sequence sequence, in Core.BlockKey key)
-    {
-        if (_inFlight.TryGetValue(key, out var maker) && maker == sequence)
-        {
-            _inFlight.Remove(key);
-        }
     }
 }

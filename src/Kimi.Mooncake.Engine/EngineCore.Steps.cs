@@ -59,58 +59,6 @@ public sealed partial class EngineCore
     private int SettledEnd(Sequence sequence) =>
         sequence.TokenCount / _layout.BlockTokens * _layout.BlockTokens;
 
-    /// <summary>
-    /// Sees to the block of the next token. Where memory is short, settling gives way first, then the youngest running
-    /// sequence, which may be this one. A sequence that runs alone stays as it is until a transfer gives blocks back.
-    /// </summary>
-    private bool HasBlockForNext(Sequence sequence)
-    {
-        if (sequence.ComputedTokens < sequence.Blocks.Count * _layout.BlockTokens)
-        {
-            return true;
-        }
-
-        int blockId;
-        while (!_pool.TryAllocate(out blockId))
-        {
-            if (_settling.Count > 0)
-            {
-                DropOldestSettling();
-                continue;
-            }
-
-            if (_running.Count == 1)
-            {
-                return false;
-            }
-
-            var youngest = _running[^1];
-            Preempt(youngest);
-            if (youngest == sequence)
-            {
-                return false;
-            }
-        }
-
-        sequence.Blocks.Append(blockId);
-        return true;
-    }
-
-    /// <summary>
-    /// Takes a running sequence's blocks. It waits in its place of arrival; when its turn comes, its prompt is
-    /// prefilled and its generated tokens are decoded once more, each with the arithmetic of the first time, so that
-    /// its output does not change.
-    /// </summary>
-    private void Preempt(Sequence sequence)
-    {
-        _counters.Preemptions++;
-        _running.Remove(sequence);
-        Release(sequence);
-        sequence.State = SequenceState.Waiting;
-        InsertByArrival(_waiting, sequence);
-        _preemptedWaiting++;
-    }
-
     private void Compute()
     {
         _counters.Steps++;
@@ -162,31 +110,6 @@ public sealed partial class EngineCore
         }
     }
 
-    /// <summary>Ends the sequences whose caller went away, in whatever state they are.</summary>
-    private void FinishCancelled()
-    {
-        FinishCancelled(_waiting);
-        FinishCancelled(_running);
-        foreach (var load in _loads.Values)
-        {
-            if (!load.Sequence.Cancelled && load.Sequence.Cancellation.IsCancellationRequested)
-            {
-                Finish(load.Sequence, FinishReason.Cancelled, null);
-            }
-        }
-    }
-
-    private void FinishCancelled(List<Sequence> sequences)
-    {
-        for (var i = sequences.Count - 1; i >= 0; i--)
-        {
-            if (sequences[i].Cancellation.IsCancellationRequested)
-            {
-                Finish(sequences[i], FinishReason.Cancelled, null);
-            }
-        }
-    }
-
     private void Fail(Sequence sequence, string message)
     {
         if (sequence.State == SequenceState.Settling)
@@ -219,6 +142,7 @@ public sealed partial class EngineCore
 
         if (slice.Sample)
         {
+            _counters.GeneratedTokens += sequence.IsStop(sampled.TokenId) ? 0 : 1;
             Accept(sequence, sampled);
         }
     }
@@ -236,11 +160,12 @@ public sealed partial class EngineCore
         sequence.State = SequenceState.Decode;
         if (!sequence.PrefillReported)
         {
-            sequence.PrefillReported = true;
             _counters.PromptTokens += sequence.PromptLength;
             _counters.CachedTokens += sequence.CachedTokens;
-            _events.Add(PrefillEvent(EngineEventKind.PrefillFinished, sequence));
+            ReportPrefill(sequence);
         }
+
+        FinishIfFull(sequence);
     }
 
     private void ApplySettled(Sequence sequence, int count)
@@ -255,106 +180,18 @@ public sealed partial class EngineCore
         }
     }
 
-    private void Accept(Sequence sequence, in SampledToken sampled)
-    {
-        if (sequence.IsStop(sampled.TokenId))
-        {
-            Finish(sequence, FinishReason.Stop, null);
-            return;
-        }
-
-        sequence.Append(sampled.TokenId);
-        _counters.GeneratedTokens++;
-        _events.Add(new EngineEvent(EngineEventKind.TokenGenerated, sequence.Id) { Token = sampled });
-        if (sequence.GeneratedCount == sequence.MaxNewTokens)
-        {
-            Finish(sequence, FinishReason.Length, null);
-        }
-    }
-
-    private void Finish(Sequence sequence, FinishReason reason, string? message)
-    {
-        Count(reason);
-        _live.Remove(sequence.Id);
-        _events.Add(new EngineEvent(EngineEventKind.Finished, sequence.Id) { Reason = reason, Message = message });
-        if (sequence.State == SequenceState.Loading)
-        {
-            // The connector still writes into the blocks; they are released when it is done.
-            sequence.Cancelled = true;
-            return;
-        }
-
-        if (sequence.State == SequenceState.Waiting)
-        {
-            _waiting.Remove(sequence);
-            _preemptedWaiting -= sequence.WasAdmitted ? 1 : 0;
-        }
-        else
-        {
-            _running.Remove(sequence);
-        }
-
-        var complete = reason is FinishReason.Stop or FinishReason.Length;
-        if (complete && _options.SettleGeneratedBlocks && SettledEnd(sequence) > sequence.PromptLength)
-        {
-            BeginSettling(sequence);
-            return;
-        }
-
-        sequence.State = SequenceState.Ended;
-        Release(sequence);
-    }
-
-    private void BeginSettling(Sequence sequence)
-    {
-        if (_settling.Count == _options.SettlingSequencesMax)
-        {
-            DropOldestSettling();
-        }
-
-        sequence.State = SequenceState.Settling;
-        // The caller has all he asked for; that he goes away now must not end the settling.
-        sequence.Cancellation = CancellationToken.None;
-        sequence.ComputedTokens = sequence.PromptLength;
-        sequence.Keys.Extend(sequence.Tokens);
-        _settling.Add(sequence);
-    }
-
-    private void DropOldestSettling() => DropSettling(_settling[0]);
-
-    private void DropSettling(Sequence sequence)
-    {
-        _counters.SettlingDropped++;
-        _settling.Remove(sequence);
-        sequence.State = SequenceState.Ended;
-        Release(sequence);
-    }
-
-    private void Count(FinishReason reason)
-    {
-        switch (reason)
-        {
-            case FinishReason.Stop:
-                _counters.FinishedStop++;
-                break;
-            case FinishReason.Length:
-                _counters.FinishedLength++;
-                break;
-            case FinishReason.Cancelled:
-                _counters.FinishedCancelled++;
-                break;
-            default:
-                _counters.FinishedFailed++;
-                break;
-        }
-    }
-
     private void ReportProgress(Sequence sequence)
     {
         if (sequence.ReportProgress && !sequence.PrefillReported)
         {
             _events.Add(PrefillEvent(EngineEventKind.PrefillProgressed, sequence));
         }
+    }
+
+    private void ReportPrefill(Sequence sequence)
+    {
+        sequence.PrefillReported = true;
+        _events.Add(PrefillEvent(EngineEventKind.PrefillFinished, sequence));
     }
 
     private static EngineEvent PrefillEvent(EngineEventKind kind, Sequence sequence) => new(kind, sequence.Id)

@@ -30,6 +30,7 @@ public sealed partial class EngineCore
     private readonly IKvConnector? _connector;
     private readonly SaveQueue? _saves;
     private readonly BlockPool _pool;
+    private readonly int[] _peerHolds;
     private readonly StepPlan _plan = new();
     private readonly StepResult _result = new();
     private readonly List<EngineEvent> _events = [];
@@ -38,11 +39,14 @@ public sealed partial class EngineCore
     private readonly List<Sequence> _running = [];
     private readonly List<Sequence> _settling = [];
     private readonly Dictionary<long, Load> _loads = [];
+    private readonly Dictionary<long, Sequence> _imports = [];
+    private readonly Dictionary<long, Sequence> _exports = [];
     private readonly Dictionary<BlockKey, Sequence> _inFlight = [];
     private EngineCounters _counters;
     private CancellationTokenSource _settlingInterrupt = new();
     private long _lastId;
     private int _preemptedWaiting;
+    private bool _draining;
 
     /// <summary>Makes an engine with an empty pool.</summary>
     /// <param name="options">Bounds.</param>
@@ -51,6 +55,7 @@ public sealed partial class EngineCore
     /// <param name="blockCount">Blocks in the pool.</param>
     /// <param name="runner">Computes the steps.</param>
     /// <param name="connector">The way to stored blocks; null where there is no store.</param>
+    /// <param name="recordKvEvents">Whether <see cref="KvEvents"/> are wanted; the caller then clears them.</param>
     /// <exception cref="ArgumentOutOfRangeException">A bound or the block size is out of range.</exception>
     public EngineCore(
         EngineOptions options,
@@ -58,7 +63,8 @@ public sealed partial class EngineCore
         string modelFingerprint,
         int blockCount,
         IModelRunner runner,
-        IKvConnector? connector)
+        IKvConnector? connector,
+        bool recordKvEvents = false)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(layout);
@@ -80,7 +86,8 @@ public sealed partial class EngineCore
         _modelFingerprint = modelFingerprint;
         _runner = runner;
         _connector = connector;
-        _pool = new BlockPool(blockCount);
+        _pool = new BlockPool(blockCount) { RecordsEvents = recordKvEvents };
+        _peerHolds = new int[blockCount];
         _saves = connector is null ? null : new SaveQueue(connector, _pool, options);
     }
 
@@ -94,28 +101,37 @@ public sealed partial class EngineCore
     /// <summary>Forgets the events that were read.</summary>
     public void ClearEvents() => _events.Clear();
 
+    /// <summary>Takes a request, all of which is done here, into the waiting queue, or says why not.</summary>
+    /// <inheritdoc cref="Submit(GenerationRequest, TimeSpan, SequenceMode, CancellationToken)"/>
+    public AdmissionResult Submit(
+        GenerationRequest request, TimeSpan now, CancellationToken cancellation = default) =>
+        Submit(request, now, SequenceMode.Whole, cancellation);
+
     /// <summary>Takes a request into the waiting queue, or says why not.</summary>
-    /// <param name="request">The request.</param>
+    /// <param name="request">
+    /// The request. Its generated tokens are computed again as they were the first time and are not reported.
+    /// </param>
     /// <param name="now">The time.</param>
+    /// <param name="mode">Which part of the request is done here.</param>
     /// <param name="cancellation">
     /// Ends the sequence like <see cref="Cancel"/>, at the next step or during this one; set from any thread.
     /// </param>
-    /// <exception cref="ArgumentException">The prompt is empty, or no token may be generated.</exception>
+    /// <exception cref="ArgumentException">
+    /// The prompt is empty, no token may be generated, or more were generated than may be.
+    /// </exception>
     public AdmissionResult Submit(
-        GenerationRequest request, TimeSpan now, CancellationToken cancellation = default)
+        GenerationRequest request, TimeSpan now, SequenceMode mode, CancellationToken cancellation)
     {
-        ArgumentNullException.ThrowIfNull(request);
-        if (request.PromptTokens.Count == 0)
+        ThrowUnlessValid(request);
+        if (_draining)
         {
-            throw new ArgumentException("the prompt has no tokens", nameof(request));
+            _counters.RequestsRefusedDraining++;
+            return new AdmissionResult(AdmissionReason.Draining, 0, 0, 0);
         }
 
-        if (request.MaxNewTokens < 1)
-        {
-            throw new ArgumentException($"{request.MaxNewTokens} new tokens are not at least 1", nameof(request));
-        }
-
-        var tokens = (long)request.PromptTokens.Count + request.MaxNewTokens;
+        // The token that a prefill worker draws needs no place: it is computed by the decode worker.
+        var output = mode == SequenceMode.PrefillOnly ? 0 : request.MaxNewTokens;
+        var tokens = (long)request.PromptTokens.Count + output;
         if (tokens > SequenceTokensMax)
         {
             _counters.RequestsRefusedTooLong++;
@@ -130,8 +146,8 @@ public sealed partial class EngineCore
             return new AdmissionResult(AdmissionReason.QueueFull, 0, waiting, _options.WaitingSequencesMax);
         }
 
-        var root = RootOf(request.CacheSalt);
-        var sequence = new Sequence(++_lastId, request, root, _layout.BlockTokens, now, cancellation);
+        var root = BlockKeyChain.Root(_modelFingerprint, _layout, request.CacheSalt);
+        var sequence = new Sequence(++_lastId, request, mode, root, _layout.BlockTokens, now, cancellation);
         _live.Add(sequence.Id, sequence);
         _waiting.Add(sequence);
         _counters.RequestsAccepted++;
@@ -139,10 +155,10 @@ public sealed partial class EngineCore
     }
 
     /// <summary>
-    /// Ends a sequence; its blocks are released at once, or, where they are being loaded, when the load is done.
-    /// A sequence that has ended already is left alone.
+    /// Ends a sequence; its blocks are released at once, or, where something outside the engine is moving them, when
+    /// that is done: a load, an import, an export. A sequence that has ended already is left alone.
     /// </summary>
-    /// <param name="sequenceId">What <see cref="Submit"/> returned.</param>
+    /// <param name="sequenceId">The sequence, as its admission named it.</param>
     public void Cancel(long sequenceId)
     {
         if (_live.TryGetValue(sequenceId, out var sequence))
@@ -180,88 +196,29 @@ public sealed partial class EngineCore
             return StepOutcome.Worked;
         }
 
-        var idle = _live.Count == 0 && _loads.Count == 0 && _saves is null or { WaitingCount: 0, SavingCount: 0 };
-        return idle ? StepOutcome.Idle : StepOutcome.WaitsForTransfers;
+        return IsIdle ? StepOutcome.Idle : StepOutcome.WaitsForTransfers;
     }
 
-    /// <summary>Load and counters now.</summary>
-    public EngineStatus Status()
+    private static void ThrowUnlessValid(GenerationRequest request)
     {
-        var counters = _counters;
-        counters.BlocksEvicted = _pool.EvictedCount;
-        counters.BlocksSaved = _saves?.Saved ?? 0;
-        counters.BlocksSaveFailed = _saves?.Failed ?? 0;
-        counters.BlocksSaveDropped = _saves?.Dropped ?? 0;
-        return new EngineStatus
+        ArgumentNullException.ThrowIfNull(request);
+        if (request.PromptTokens.Count == 0)
         {
-            Waiting = _waiting.Count,
-            Loading = _loads.Count,
-            Running = _running.Count,
-            Settling = _settling.Count,
-            SavesPendingBlocks = _saves?.WaitingCount ?? 0,
-            SavingBlocks = _saves?.SavingCount ?? 0,
-            BlocksTotal = _pool.BlockCount,
-            BlocksFree = _pool.FreeCount,
-            BlocksCached = _pool.CachedCount,
-            BlocksHeld = _pool.HeldCount,
-            Counters = counters,
-        };
-    }
-
-    /// <summary>Verifies the pool and that every hold has its owner, in time linear in the pool.</summary>
-    /// <exception cref="InvalidOperationException">Something is lost, leaked or out of order.</exception>
-    public void CheckIntegrity()
-    {
-        _pool.Check();
-        var holds = new int[_pool.BlockCount];
-        _saves?.AddHolds(holds);
-        foreach (var sequence in _running.Concat(_settling).Concat(_loads.Values.Select(static load => load.Sequence)))
-        {
-            AddHolds(sequence, holds);
+            throw new ArgumentException("the prompt has no tokens", nameof(request));
         }
 
-        for (var id = 0; id < holds.Length; id++)
+        if (request.MaxNewTokens < 1)
         {
-            if (_pool.HoldsOf(id) != holds[id])
-            {
-                throw new InvalidOperationException(
-                    $"block {id} is held {_pool.HoldsOf(id)} times but has {holds[id]} owners");
-            }
+            throw new ArgumentException($"{request.MaxNewTokens} new tokens are not at least 1", nameof(request));
         }
 
-        for (var i = 1; i < _running.Count; i++)
+        if (request.GeneratedTokens.Count > request.MaxNewTokens)
         {
-            if (_running[i - 1].Id >= _running[i].Id)
-            {
-                throw new InvalidOperationException($"sequence {_running[i].Id} runs out of order");
-            }
-        }
-
-        foreach (var (key, maker) in _inFlight)
-        {
-            if (maker.State is not (SequenceState.Prefill or SequenceState.Loading))
-            {
-                throw new InvalidOperationException($"sequence {maker.Id} makes {key} while {maker.State}");
-            }
-        }
-
-        var loading = _loads.Values.Count(static load => !load.Sequence.Cancelled);
-        if (_live.Count != _waiting.Count + _running.Count + loading)
-        {
-            throw new InvalidOperationException(
-                $"{_live.Count} live sequences, but {_waiting.Count} wait, {_running.Count} run and {loading} load");
+            throw new ArgumentException(
+                $"{request.GeneratedTokens.Count} generated tokens are more than the {request.MaxNewTokens} asked for",
+                nameof(request));
         }
     }
-
-    private static void AddHolds(Sequence sequence, int[] holds)
-    {
-        for (var i = 0; i < sequence.Blocks.Count; i++)
-        {
-            holds[sequence.Blocks[i]]++;
-        }
-    }
-
-    private BlockKey RootOf(string salt) => BlockKeyChain.Root(_modelFingerprint, _layout, salt);
 
     private int BlocksFor(int tokens) => (tokens + _layout.BlockTokens - 1) / _layout.BlockTokens;
 

@@ -5,6 +5,19 @@ namespace Kimi.Mooncake.Engine;
 /// <summary>What an <see cref="EngineEvent"/> tells.</summary>
 public enum EngineEventKind
 {
+    /// <summary>
+    /// Of a <see cref="SequenceMode.PrefillOnly"/> sequence: its prefill begins, and its blocks stay held until
+    /// <see cref="EngineCore.ReleaseExport"/>. <see cref="EngineEvent.CachedTokens"/> are there from the start.
+    /// </summary>
+    Admitted,
+
+    /// <summary>
+    /// Of a <see cref="SequenceMode.DecodeOnly"/> sequence: its blocks are reserved, and it waits for
+    /// <see cref="EngineCore.CompleteImport"/> or <see cref="EngineCore.FailImport"/>. The blocks of the first
+    /// <see cref="EngineEvent.CachedTokens"/> are there and shared: they must not be written.
+    /// </summary>
+    Reserved,
+
     /// <summary>Some of the prompt is there; only for requests that asked for progress.</summary>
     PrefillProgressed,
 
@@ -26,13 +39,13 @@ public enum EngineEventKind
 /// <param name="SequenceId">Whose event.</param>
 public readonly record struct EngineEvent(EngineEventKind Kind, long SequenceId)
 {
-    /// <summary>Tokens of the prompt; with both prefill kinds.</summary>
+    /// <summary>Tokens of the prompt; with the first four kinds.</summary>
     public int PromptTokens { get; init; }
 
-    /// <summary>Prompt tokens whose prefill was skipped; with both prefill kinds.</summary>
+    /// <summary>Prompt tokens whose prefill was skipped; with the first four kinds.</summary>
     public int CachedTokens { get; init; }
 
-    /// <summary>Prompt tokens that are there; with both prefill kinds.</summary>
+    /// <summary>Prompt tokens that are there; with the first four kinds.</summary>
     public int ProcessedTokens { get; init; }
 
     /// <summary>The token; with <see cref="EngineEventKind.TokenGenerated"/>.</summary>
@@ -45,12 +58,13 @@ public readonly record struct EngineEvent(EngineEventKind Kind, long SequenceId)
     public string? Message { get; init; }
 
     /// <summary>The same event as the worker's callers see it; allocates.</summary>
+    /// <exception cref="InvalidOperationException">The event is for the worker itself.</exception>
     public GenerationEvent ToGenerationEvent() => Kind switch
     {
         EngineEventKind.PrefillProgressed => new PrefillProgressed(PromptTokens, CachedTokens, ProcessedTokens),
         EngineEventKind.PrefillFinished => new PrefillFinished(PromptTokens, CachedTokens),
         EngineEventKind.TokenGenerated => new TokenGenerated(Token.TokenId, Token.Logprob, Token.TopLogprobs ?? []),
         EngineEventKind.Finished => new GenerationFinished(Reason, Message),
-        _ => throw new InvalidOperationException($"unknown event kind {Kind}"),
+        _ => throw new InvalidOperationException($"a request's caller is not told of {Kind}"),
     };
 }

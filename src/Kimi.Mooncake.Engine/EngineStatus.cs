@@ -12,7 +12,7 @@ public enum StepOutcome
     /// </summary>
     WaitsForTransfers,
 
-    /// <summary>Nothing to do until a request is submitted; no block is held.</summary>
+    /// <summary>Nothing to do until a request is submitted; no block is held, but by peers that read.</summary>
     Idle,
 }
 
@@ -31,6 +31,9 @@ public record struct EngineCounters
     /// <summary>Requests refused because they can never fit the pool.</summary>
     public long RequestsRefusedTooLong { get; set; }
 
+    /// <summary>Requests refused because the engine drains.</summary>
+    public long RequestsRefusedDraining { get; set; }
+
     /// <summary>Requests that ended with a stop token.</summary>
     public long FinishedStop { get; set; }
 
@@ -43,7 +46,19 @@ public record struct EngineCounters
     /// <summary>Requests that failed.</summary>
     public long FinishedFailed { get; set; }
 
-    /// <summary>Prompt tokens of the requests whose prefill finished.</summary>
+    /// <summary>Prompts that were computed for another worker.</summary>
+    public long PrefillsExported { get; set; }
+
+    /// <summary>Prompts that another worker computed.</summary>
+    public long PrefillsImported { get; set; }
+
+    /// <summary>Time from the reservation of blocks until their prompt was there, over all imported prompts.</summary>
+    public TimeSpan ImportTime { get; set; }
+
+    /// <summary>Prompt tokens whose KV came from another worker.</summary>
+    public long ImportedTokens { get; set; }
+
+    /// <summary>Prompt tokens of the requests whose prefill finished here.</summary>
     public long PromptTokens { get; set; }
 
     /// <summary>Of those, the tokens whose prefill was skipped.</summary>
@@ -52,7 +67,7 @@ public record struct EngineCounters
     /// <summary>Prompt tokens computed, with those computed again after a preemption, without settling.</summary>
     public long PrefillTokensComputed { get; set; }
 
-    /// <summary>Tokens generated.</summary>
+    /// <summary>Tokens drawn.</summary>
     public long GeneratedTokens { get; set; }
 
     /// <summary>Generated tokens computed once more after a preemption.</summary>
@@ -101,11 +116,23 @@ public readonly record struct EngineStatus
     /// <summary>Sequences whose stored blocks are being loaded.</summary>
     public int Loading { get; init; }
 
+    /// <summary>Sequences whose prompt another worker is computing, and cancelled ones that it may still write.</summary>
+    public int Importing { get; init; }
+
+    /// <summary>Ended sequences whose blocks are held because another worker may be reading them.</summary>
+    public int Exporting { get; init; }
+
     /// <summary>Sequences that are prefilled or decoded.</summary>
     public int Running { get; init; }
 
     /// <summary>Finished sequences whose generated blocks wait to be settled.</summary>
     public int Settling { get; init; }
+
+    /// <summary>Prompt tokens that are still to be computed here, over all sequences, as far as is known.</summary>
+    public long QueuedPrefillTokens { get; init; }
+
+    /// <summary>Whether nothing new is taken.</summary>
+    public bool Draining { get; init; }
 
     /// <summary>Blocks that wait to be saved.</summary>
     public int SavesPendingBlocks { get; init; }

@@ -7,8 +7,10 @@ internal enum SequenceState
 {
     Waiting,
     Loading,
+    Importing,
     Prefill,
     Decode,
+    Exporting,
     Settling,
     Ended,
 }
@@ -21,6 +23,7 @@ public sealed class Sequence
     internal Sequence(
         long id,
         GenerationRequest request,
+        SequenceMode mode,
         BlockKey root,
         int blockTokens,
         TimeSpan submitted,
@@ -28,16 +31,19 @@ public sealed class Sequence
     {
         Cancellation = cancellation;
         Id = id;
-        _tokens = [.. request.PromptTokens];
+        Mode = mode;
+        // The token that a prefill worker draws is compared, where the decode worker has one from before.
+        var draws = mode == SequenceMode.PrefillOnly;
+        _tokens = draws ? [.. request.PromptTokens] : [.. request.PromptTokens, .. request.GeneratedTokens];
         TokenCount = _tokens.Length;
-        PromptLength = _tokens.Length;
-        MaxNewTokens = request.MaxNewTokens;
+        PromptLength = request.PromptTokens.Count;
+        MaxNewTokens = draws ? 1 : request.MaxNewTokens;
         Sampling = request.Sampling;
         StopTokens = [.. request.StopTokens];
         ReportProgress = request.ReportProgress;
         Submitted = submitted;
         Keys = new BlockKeyChain(root, blockTokens);
-        Keys.Extend(_tokens);
+        Keys.Extend(Tokens[..PromptLength]);
     }
 
     /// <summary>Names the sequence; later sequences have greater ids.</summary>
@@ -52,7 +58,10 @@ public sealed class Sequence
     /// <summary>Tokens of the prompt.</summary>
     public int PromptLength { get; }
 
-    /// <summary>Most tokens to generate.</summary>
+    /// <summary>Which part of its request is done here.</summary>
+    public SequenceMode Mode { get; }
+
+    /// <summary>Most tokens to generate here.</summary>
     public int MaxNewTokens { get; }
 
     /// <summary>How tokens are drawn.</summary>
@@ -77,6 +86,12 @@ public sealed class Sequence
 
     internal BlockTable Blocks { get; } = new();
 
+    /// <summary>
+    /// Blocks of an export that others of the same content have replaced in <see cref="Blocks"/>; a transfer may
+    /// still read them.
+    /// </summary>
+    internal BlockTable Replaced { get; } = new();
+
     /// <summary>Leading blocks of the sequence that are nodes of the prefix tree.</summary>
     internal int PublishedBlocks { get; set; }
 
@@ -92,6 +107,9 @@ public sealed class Sequence
 
     internal bool WasAdmitted => CachedTokens >= 0;
 
+    /// <summary>When it last got its blocks.</summary>
+    internal TimeSpan Admitted { get; set; }
+
     internal bool PrefillReported { get; set; }
 
     internal bool Cancelled { get; set; }
@@ -100,6 +118,12 @@ public sealed class Sequence
     internal int AwaitedBlock { get; set; } = -1;
 
     internal int GeneratedCount => TokenCount - PromptLength;
+
+    /// <summary>Whether its prompt is to be computed by another worker: once, and not again after a preemption.</summary>
+    internal bool WantsImport => Mode == SequenceMode.DecodeOnly && !PrefillReported;
+
+    /// <summary>Whether another worker may be reading its blocks.</summary>
+    internal bool IsExported => Mode == SequenceMode.PrefillOnly && WasAdmitted;
 
     internal void EnsureCapacity(int blockTokens)
     {

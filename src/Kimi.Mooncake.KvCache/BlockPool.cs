@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.KvCache;
@@ -16,6 +17,7 @@ public sealed class BlockPool
 {
     private readonly int[] _free;
     private readonly bool[] _private;
+    private readonly List<KvEvent> _events = [];
     private int _freeCount;
     private int _privateCount;
 
@@ -57,6 +59,15 @@ public sealed class BlockPool
     /// <summary>The published blocks. Changed only through the pool.</summary>
     public PrefixTree Tree { get; }
 
+    /// <summary>Whether <see cref="Events"/> are recorded; whoever says so must clear them.</summary>
+    public bool RecordsEvents { get; init; }
+
+    /// <summary>What entered and left the prefix tree since <see cref="ClearEvents"/>, in order.</summary>
+    public ReadOnlySpan<KvEvent> Events => CollectionsMarshal.AsSpan(_events);
+
+    /// <summary>Forgets the events that were read.</summary>
+    public void ClearEvents() => _events.Clear();
+
     /// <summary>Gives the caller a private block.</summary>
     /// <param name="blockId">The block, or <see cref="PrefixTree.None"/>.</param>
     /// <returns>False when every block is held.</returns>
@@ -68,13 +79,14 @@ public sealed class BlockPool
         }
         else
         {
-            blockId = Tree.EvictOldest();
+            blockId = Tree.EvictOldest(out var key);
             if (blockId == PrefixTree.None)
             {
                 return false;
             }
 
             EvictedCount++;
+            Record(key, removed: true);
         }
 
         _private[blockId] = true;
@@ -103,6 +115,7 @@ public sealed class BlockPool
         {
             _private[blockId] = false;
             _privateCount--;
+            Record(key, removed: false);
         }
 
         return node;
@@ -174,5 +187,12 @@ public sealed class BlockPool
         }
 
         PrefixTree.Require(privateCount == _privateCount, $"{privateCount} blocks are private, not {_privateCount}");
+    }
+    private void Record(in BlockKey key, bool removed)
+    {
+        if (RecordsEvents)
+        {
+            _events.Add(new KvEvent(key, removed));
+        }
     }
 }

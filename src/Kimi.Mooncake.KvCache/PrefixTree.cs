@@ -166,9 +166,11 @@ public sealed class PrefixTree
     }
 
     /// <summary>Removes the idle node without children that was used least recently.</summary>
+    /// <param name="key">The key it had.</param>
     /// <returns>Its block, or <see cref="None"/> when every node is held.</returns>
-    internal int EvictOldest()
+    internal int EvictOldest(out BlockKey key)
     {
+        key = default;
         var blockId = _head;
         if (blockId == None)
         {
@@ -182,7 +184,8 @@ public sealed class PrefixTree
         }
 
         Unlink(blockId);
-        _index.Remove(node.Key);
+        key = node.Key;
+        _index.Remove(key);
         if (node.Parent != None)
         {
             _nodes[node.Parent].Children--;
