@@ -4,7 +4,7 @@ namespace Kimi.Mooncake.Engine;
 public sealed partial class EngineCore
 {
     /// <summary>Sequences that have blocks and run or will run.</summary>
-    private int ActiveCount => _running.Count + _loads.Count + _imports.Count;
+    private int ActiveCount => _running.Count + _loads.Count + _imports.Count + _swapIns.Count;
 
     private enum AdmissionAttempt
     {
@@ -50,14 +50,18 @@ public sealed partial class EngineCore
 
     private AdmissionAttempt TryAdmit(Sequence sequence)
     {
+        if (sequence.State == SequenceState.SwappingOut)
+        {
+            return AdmissionAttempt.NoBlocks;
+        }
+
         var keys = sequence.Keys.Keys;
         if (sequence.AwaitedBlock >= 0 && _inFlight.ContainsKey(keys[sequence.AwaitedBlock]))
         {
             return AdmissionAttempt.AwaitsBlock;
         }
 
-        // At least the last prompt token is computed, so the block that it may fill is not taken from the cache.
-        keys = keys[..((sequence.PromptLength - 1) / _layout.BlockTokens)];
+        keys = keys[..ReusableBlocks(sequence)];
         sequence.AwaitedBlock = LastInFlight(keys);
         if (sequence.AwaitedBlock >= 0)
         {
@@ -82,6 +86,13 @@ public sealed partial class EngineCore
 
         return AdmissionAttempt.Admitted;
     }
+
+    /// <summary>
+    /// Leading blocks of the prompt that need not be computed. The token after the prompt is drawn from its last token,
+    /// so the block that this one may fill is not taken from elsewhere, unless tokens after it are brought back.
+    /// </summary>
+    private int ReusableBlocks(Sequence sequence) =>
+        (sequence.SwappedTokens > 0 ? sequence.PromptLength : sequence.PromptLength - 1) / _layout.BlockTokens;
 
     /// <summary>
     /// Of the blocks after the cached prefix, the last in a row that another sequence is making; -1 when the first
@@ -136,7 +147,7 @@ public sealed partial class EngineCore
     private bool TryBeginLoad(Sequence sequence)
     {
         var matched = sequence.PublishedBlocks;
-        var missing = sequence.Keys.Keys[matched..((sequence.PromptLength - 1) / _layout.BlockTokens)];
+        var missing = sequence.Keys.Keys[matched..ReusableBlocks(sequence)];
         if (_connector is null || missing.Length == 0)
         {
             return false;
@@ -167,7 +178,7 @@ public sealed partial class EngineCore
             {
                 CompleteLoad(load, Math.Clamp(done.BlocksDone, 0, load.BlocksAsked));
             }
-            else if (!_saves!.TryComplete(done))
+            else if (!TryCompleteSwap(done) && !_saves!.TryComplete(done))
             {
                 throw new InvalidOperationException($"the connector reported ticket {done.Ticket}, which nobody began");
             }
@@ -194,7 +205,12 @@ public sealed partial class EngineCore
         var cached = sequence.PublishedBlocks * _layout.BlockTokens;
         sequence.ComputedTokens = cached;
         sequence.CachedTokens = sequence.CachedTokens < 0 ? cached : Math.Min(sequence.CachedTokens, cached);
-        sequence.State = SequenceState.Prefill;
+        if (TryBeginSwapIn(sequence))
+        {
+            return;
+        }
+
+        sequence.State = cached < sequence.PromptLength ? SequenceState.Prefill : SequenceState.Decode;
         InsertByArrival(_running, sequence);
         if (sequence.Mode == SequenceMode.PrefillOnly)
         {

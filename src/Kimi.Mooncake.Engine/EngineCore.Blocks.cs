@@ -46,6 +46,7 @@ public sealed partial class EngineCore
     private void End(Sequence sequence)
     {
         sequence.State = SequenceState.Ended;
+        DropSwap(sequence);
         Release(sequence);
     }
 

@@ -31,22 +31,21 @@ public sealed partial class EngineCore
         Count(sequence, reason);
         _live.Remove(sequence.Id);
         _events.Add(new EngineEvent(EngineEventKind.Finished, sequence.Id) { Reason = reason, Message = message });
-        if (sequence.State is SequenceState.Loading or SequenceState.Importing)
-        {
-            // Something still writes into the blocks; they are released when it is done.
-            sequence.Cancelled = true;
-            return;
-        }
-
-        if (sequence.State == SequenceState.Waiting)
+        if (sequence.State is SequenceState.Waiting or SequenceState.SwappingOut)
         {
             _waiting.Remove(sequence);
             _preemptedWaiting -= sequence.WasAdmitted ? 1 : 0;
         }
-        else
+
+        if (sequence.State is SequenceState.Loading or SequenceState.Importing
+            or SequenceState.SwappingOut or SequenceState.SwappingIn)
         {
-            _running.Remove(sequence);
+            // Something still moves the blocks; they are released when it is done.
+            sequence.Cancelled = true;
+            return;
         }
+
+        _running.Remove(sequence);
 
         if (sequence.IsExported)
         {
@@ -125,7 +124,13 @@ public sealed partial class EngineCore
             }
         }
 
-        foreach (var sequence in _imports.Values)
+        FinishCancelled(_imports);
+        FinishCancelled(_swapIns);
+    }
+
+    private void FinishCancelled(Dictionary<long, Sequence> sequences)
+    {
+        foreach (var sequence in sequences.Values)
         {
             if (!sequence.Cancelled && sequence.Cancellation.IsCancellationRequested)
             {

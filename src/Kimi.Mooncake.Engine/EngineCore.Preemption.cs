@@ -24,7 +24,8 @@ public sealed partial class EngineCore
                 continue;
             }
 
-            var youngest = YoungestToPreempt(sequence);
+            // What is being put aside gives its blocks back soon.
+            var youngest = _swapOuts.Count > 0 ? null : YoungestToPreempt(sequence);
             if (youngest is null)
             {
                 return false;
@@ -67,15 +68,19 @@ public sealed partial class EngineCore
 
     /// <summary>
     /// Takes a running sequence's blocks. It waits in its place of arrival; when its turn comes, its prompt is
-    /// prefilled and its generated tokens are decoded once more, each with the arithmetic of the first time, so that
-    /// its output does not change.
+    /// prefilled as far as it is not cached, and its generated tokens are brought back, or decoded once more, each with
+    /// the arithmetic of the first time, so that its output does not change.
     /// </summary>
     private void Preempt(Sequence sequence)
     {
         _counters.Preemptions++;
         _running.Remove(sequence);
-        Release(sequence);
-        sequence.State = SequenceState.Waiting;
+        if (!TryBeginSwapOut(sequence))
+        {
+            Release(sequence);
+            sequence.State = SequenceState.Waiting;
+        }
+
         InsertByArrival(_waiting, sequence);
         _preemptedWaiting++;
     }

@@ -11,6 +11,8 @@ public sealed partial class EngineCore
         && _loads.Count == 0
         && _imports.Count == 0
         && _exports.Count == 0
+        && _swapOuts.Count == 0
+        && _swapIns.Count == 0
         && _settling.Count == 0
         && _saves is null or { WaitingCount: 0, SavingCount: 0 };
 
@@ -31,6 +33,7 @@ public sealed partial class EngineCore
             Loading = _loads.Count,
             Importing = _imports.Count,
             Exporting = _exports.Count,
+            Swapping = _swapOuts.Count + _swapIns.Count,
             Running = _running.Count,
             Settling = _settling.Count,
             QueuedPrefillTokens = QueuedPrefillTokens(),
@@ -69,11 +72,12 @@ public sealed partial class EngineCore
 
         var loading = _loads.Values.Count(static load => !load.Sequence.Cancelled);
         var importing = _imports.Values.Count(static sequence => !sequence.Cancelled);
-        if (_live.Count != _waiting.Count + _running.Count + loading + importing)
+        var swapping = _swapIns.Values.Count(static sequence => !sequence.Cancelled);
+        if (_live.Count != _waiting.Count + _running.Count + loading + importing + swapping)
         {
             throw new InvalidOperationException(
-                $"{_live.Count} live sequences, but {_waiting.Count} wait, {_running.Count} run, {loading} load and "
-                + $"{importing} are imported");
+                $"{_live.Count} live sequences, but {_waiting.Count} wait, {_running.Count} run, {loading} load, "
+                + $"{importing} are imported and {swapping} swapped in");
         }
     }
 
@@ -81,7 +85,12 @@ public sealed partial class EngineCore
     {
         var holds = _peerHolds.ToArray();
         _saves?.AddHolds(holds);
-        var holders = _running.Concat(_settling).Concat(_imports.Values).Concat(_exports.Values)
+        foreach (var swap in _swapOuts.Values)
+        {
+            AddHolds(swap.BlockIds, holds);
+        }
+
+        var holders = _running.Concat(_settling).Concat(_imports.Values).Concat(_exports.Values).Concat(_swapIns.Values)
             .Concat(_loads.Values.Select(static load => load.Sequence));
         foreach (var sequence in holders)
         {

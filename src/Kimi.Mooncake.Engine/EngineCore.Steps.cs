@@ -165,6 +165,12 @@ public sealed partial class EngineCore
             ReportPrefill(sequence);
         }
 
+        if (TryBeginSwapIn(sequence))
+        {
+            _running.Remove(sequence);
+            return;
+        }
+
         FinishIfFull(sequence);
     }
 

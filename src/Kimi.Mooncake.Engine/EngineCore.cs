@@ -39,10 +39,13 @@ public sealed partial class EngineCore
     private readonly List<Sequence> _running = [];
     private readonly List<Sequence> _settling = [];
     private readonly Dictionary<long, Load> _loads = [];
+    private readonly Dictionary<long, SwapOut> _swapOuts = [];
+    private readonly Dictionary<long, Sequence> _swapIns = [];
     private readonly Dictionary<long, Sequence> _imports = [];
     private readonly Dictionary<long, Sequence> _exports = [];
     private readonly Dictionary<BlockKey, Sequence> _inFlight = [];
     private EngineCounters _counters;
+    private PreemptionRates _rates;
     private CancellationTokenSource _settlingInterrupt = new();
     private long _lastId;
     private int _preemptedWaiting;
@@ -75,6 +78,8 @@ public sealed partial class EngineCore
         ArgumentOutOfRangeException.ThrowIfLessThan(options.SettlingSequencesMax, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.SavesPendingBlocksMax, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.SaveBatchBlocksMax, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.SwapBytesPerSecond, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.DecodeStepMicroseconds, 1);
         if (!KvLayout.IsBlockSize(layout.BlockTokens))
         {
             throw new ArgumentOutOfRangeException(
@@ -88,6 +93,7 @@ public sealed partial class EngineCore
         _connector = connector;
         _pool = new BlockPool(blockCount) { RecordsEvents = recordKvEvents };
         _peerHolds = new int[blockCount];
+        _rates = new PreemptionRates(options.SwapBytesPerSecond, options.DecodeStepMicroseconds / 1e6);
         _saves = connector is null ? null : new SaveQueue(connector, _pool, options);
     }
 

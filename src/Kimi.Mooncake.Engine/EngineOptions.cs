@@ -30,6 +30,23 @@ public sealed record EngineOptions
         Unit = "sequences", Min = 1, Max = 4096)]
     public int SettlingSequencesMax { get; init; } = 16;
 
+    /// <summary>
+    /// What becomes of the generated tokens of a sequence that loses its blocks to an older one. Its prompt is found in
+    /// the prefix tree or the store again, or computed.
+    /// </summary>
+    [Setting("How generated tokens come back after a preemption: the faster way, computed again, or from the store.")]
+    public PreemptionMode Preemption { get; init; } = PreemptionMode.Auto;
+
+    /// <summary>Assumed until a rate has been measured.</summary>
+    [Setting("Speed at which blocks are swapped out and in, until it has been measured.",
+        Unit = "bytes/s", Min = 1, Max = 1e12)]
+    public long SwapBytesPerSecond { get; init; } = 200_000_000;
+
+    /// <summary>Assumed until a rate has been measured.</summary>
+    [Setting("Time of one decode step, until it has been measured; decides between the ways of preemption.",
+        Unit = "us", Min = 1, Max = 60_000_000)]
+    public int DecodeStepMicroseconds { get; init; } = 10_000;
+
     /// <summary>Full blocks that may wait to be saved; further ones are not saved, and counted.</summary>
     [Setting("Full blocks that may wait to be saved; further ones are not saved and counted as dropped.",
         Unit = "blocks", Min = 1, Max = 1048576)]

@@ -82,6 +82,15 @@ public record struct EngineCounters
     /// <summary>Running sequences that lost their blocks to an older one.</summary>
     public long Preemptions { get; set; }
 
+    /// <summary>Of those, the ones whose generated tokens were to be brought back instead of computed again.</summary>
+    public long SwapsBegun { get; set; }
+
+    /// <summary>Swaps that did not succeed, so that the tokens were computed again.</summary>
+    public long SwapsFailed { get; set; }
+
+    /// <summary>Generated tokens that were brought back.</summary>
+    public long SwappedTokens { get; set; }
+
     /// <summary>Cached blocks evicted.</summary>
     public long BlocksEvicted { get; set; }
 
@@ -121,6 +130,9 @@ public readonly record struct EngineStatus
 
     /// <summary>Ended sequences whose blocks are held because another worker may be reading them.</summary>
     public int Exporting { get; init; }
+
+    /// <summary>Sequences whose generated tokens are being put aside or brought back.</summary>
+    public int Swapping { get; init; }
 
     /// <summary>Sequences that are prefilled or decoded.</summary>
     public int Running { get; init; }

@@ -2,8 +2,8 @@ using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Engine;
 
-/// <summary>Outcome of a load or a save that was begun earlier.</summary>
-/// <param name="Ticket">The answer of <see cref="IKvConnector.BeginLoad"/> or a save; unique over both.</param>
+/// <summary>Outcome of a transfer that was begun earlier.</summary>
+/// <param name="Ticket">The answer of one of the connector's begin methods; unique over all of them.</param>
 /// <param name="BlocksDone">Leading blocks that were moved; fewer than asked when one was missing or damaged.</param>
 public readonly record struct KvTransferDone(long Ticket, int BlocksDone);
 
@@ -32,6 +32,27 @@ public interface IKvConnector
     /// <returns>A ticket, or -1 when the connector can take no more at the moment; the engine may try again.</returns>
     long BeginSave(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds);
 
-    /// <summary>Takes one finished load or save.</summary>
+    /// <summary>Whether blocks can be swapped out; may change at any time.</summary>
+    bool CanSwap { get; }
+
+    /// <summary>
+    /// Begins to put the content of blocks aside under a sequence's name, in which it is nobody else's: it has no key.
+    /// The engine asks for at most one swap of a sequence before it drops it.
+    /// </summary>
+    /// <param name="sequenceId">The sequence.</param>
+    /// <param name="blockIds">The pool blocks.</param>
+    /// <returns>A ticket, or -1 when the connector can take no more at the moment; the engine then computes.</returns>
+    long BeginSwapOut(long sequenceId, ReadOnlySpan<int> blockIds);
+
+    /// <summary>Begins to fill pool blocks with what was put aside, and keeps it until it is dropped.</summary>
+    /// <param name="sequenceId">The sequence.</param>
+    /// <param name="blockIds">As many pool blocks as were swapped out, in the same order.</param>
+    /// <returns>A ticket, or -1 when the connector can take no more at the moment; the engine then computes.</returns>
+    long BeginSwapIn(long sequenceId, ReadOnlySpan<int> blockIds);
+
+    /// <summary>Forgets what was put aside; no transfer of it is under way.</summary>
+    void DropSwap(long sequenceId);
+
+    /// <summary>Takes one finished transfer.</summary>
     bool TryTakeDone(out KvTransferDone done);
 }

@@ -8,6 +8,8 @@ internal enum SequenceState
     Waiting,
     Loading,
     Importing,
+    SwappingOut,
+    SwappingIn,
     Prefill,
     Decode,
     Exporting,
@@ -109,6 +111,9 @@ public sealed class Sequence
 
     /// <summary>When it last got its blocks.</summary>
     internal TimeSpan Admitted { get; set; }
+
+    /// <summary>Leading positions whose KV, but for full blocks of the prompt, has been put aside; 0 when none.</summary>
+    internal int SwappedTokens { get; set; }
 
     internal bool PrefillReported { get; set; }
 

@@ -59,6 +59,21 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
         Begin(_saves, keys, parentKeys, blockIds);
 
     /// <inheritdoc />
+    public bool CanSwap => false;
+
+    /// <inheritdoc />
+    public long BeginSwapOut(long sequenceId, ReadOnlySpan<int> blockIds) => -1;
+
+    /// <inheritdoc />
+    public long BeginSwapIn(long sequenceId, ReadOnlySpan<int> blockIds) => -1;
+
+    /// <inheritdoc />
+    public void DropSwap(long sequenceId)
+    {
+        // Nothing is ever put aside.
+    }
+
+    /// <inheritdoc />
     public bool TryTakeDone(out KvTransferDone done)
     {
         var taken = _done.TryDequeue(out var entry);

@@ -109,6 +109,9 @@ internal sealed class EngineRun
         Assert.That(status.BlocksFree + status.BlocksCached, Is.EqualTo(status.BlocksTotal));
         Assert.That((status.Waiting, status.Running, status.Loading), Is.EqualTo((0, 0, 0)));
         Assert.That((status.Settling, status.SavingBlocks, status.SavesPendingBlocks), Is.EqualTo((0, 0, 0)));
+        Assert.That((status.Importing, status.Exporting, status.Swapping), Is.EqualTo((0, 0, 0)));
+        Assert.That(status.QueuedPrefillTokens, Is.Zero);
+        Assert.That(Store.SwapCount, Is.Zero, "nothing stays put aside");
         Assert.That(_outcomes.Values.Where(o => o.Reason is null), Is.Empty, "every sequence has ended");
     }
 

@@ -10,6 +10,7 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
 {
     private readonly List<Transfer> _begun = [];
     private readonly Queue<KvTransferDone> _done = [];
+    private readonly Dictionary<long, ulong[][]> _swaps = [];
     private long _ticket = 100;
 
     public Dictionary<BlockKey, ulong[]> Blocks { get; init; } = [];
@@ -21,6 +22,14 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
 
     /// <summary>Of each load, at most this many blocks arrive.</summary>
     public int LoadBlocksMax { get; set; } = int.MaxValue;
+
+    public bool CanSwap { get; set; } = true;
+
+    /// <summary>Of each swap, at most this many blocks are moved.</summary>
+    public int SwapBlocksMax { get; set; } = int.MaxValue;
+
+    /// <summary>Sequences of which something is put aside.</summary>
+    public int SwapCount => _swaps.Count;
 
     public int UnderWay => _begun.Count;
 
@@ -38,7 +47,7 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
     }
 
     public long BeginLoad(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<int> blockIds) =>
-        Begin(new Transfer(keys.ToArray(), blockIds.ToArray(), IsLoad: true));
+        Begin(new Transfer(Move.Load, keys.ToArray(), blockIds.ToArray()));
 
     public long BeginSave(
         ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds)
@@ -49,13 +58,32 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
             Assert.That(parentKeys[i], Is.EqualTo(keys[i - 1]), "a save is one run of a prefix");
         }
 
-        var ticket = Begin(new Transfer(keys.ToArray(), blockIds.ToArray(), IsLoad: false));
+        var ticket = Begin(new Transfer(Move.Save, keys.ToArray(), blockIds.ToArray()));
         if (ticket >= 0)
         {
             SaveSizes.Add(keys.Length);
         }
 
         return ticket;
+    }
+
+    public long BeginSwapOut(long sequenceId, ReadOnlySpan<int> blockIds)
+    {
+        Assert.That(CanSwap, Is.True);
+        Assert.That(_swaps.ContainsKey(sequenceId), Is.False, "a sequence is swapped out twice");
+        return Begin(new Transfer(Move.SwapOut, [], blockIds.ToArray()) { SequenceId = sequenceId });
+    }
+
+    public long BeginSwapIn(long sequenceId, ReadOnlySpan<int> blockIds)
+    {
+        Assert.That(_swaps[sequenceId], Has.Length.EqualTo(blockIds.Length));
+        return Begin(new Transfer(Move.SwapIn, [], blockIds.ToArray()) { SequenceId = sequenceId });
+    }
+
+    public void DropSwap(long sequenceId)
+    {
+        Assert.That(_begun.Where(t => t.SequenceId == sequenceId), Is.Empty, "a swap is dropped while it moves");
+        Assert.That(_swaps.Remove(sequenceId), Is.True, "nothing was put aside");
     }
 
     public bool TryTakeDone(out KvTransferDone done)
@@ -79,7 +107,14 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
         var index = faults?.Next(_begun.Count) ?? 0;
         var transfer = _begun[index];
         _begun.RemoveAt(index);
-        _done.Enqueue(new KvTransferDone(transfer.Ticket, transfer.IsLoad ? Load(transfer) : Save(transfer)));
+        var done = transfer.Move switch
+        {
+            Move.Load => Load(transfer),
+            Move.Save => Save(transfer),
+            Move.SwapOut => SwapOut(transfer),
+            _ => SwapIn(transfer),
+        };
+        _done.Enqueue(new KvTransferDone(transfer.Ticket, done));
         return true;
     }
 
@@ -142,8 +177,50 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
         return done;
     }
 
-    private sealed record Transfer(BlockKey[] Keys, int[] BlockIds, bool IsLoad)
+    private int SwapOut(Transfer transfer)
     {
+        var values = transfer.BlockIds.Select(id => model.Block(id).ToArray()).ToArray();
+        Assert.That(values, Is.EqualTo(transfer.Before), "a block was written while it was swapped out");
+        _swaps.Add(transfer.SequenceId, values);
+        return SwapBlocks(values.Length);
+    }
+
+    private int SwapIn(Transfer transfer)
+    {
+        var values = _swaps[transfer.SequenceId];
+        var done = SwapBlocks(values.Length);
+        for (var i = 0; i < values.Length; i++)
+        {
+            var block = model.Block(transfer.BlockIds[i]);
+            Assert.That(block.ToArray(), Is.EqualTo(transfer.Before[i]), "a block was written while it was swapped in");
+            if (i < done)
+            {
+                values[i].CopyTo(block);
+            }
+            else
+            {
+                block.Fill(0xdead);
+            }
+        }
+
+        return done;
+    }
+
+    private int SwapBlocks(int count) =>
+        faults?.Next(5) == 0 ? faults.Next(count) : Math.Min(count, SwapBlocksMax);
+
+    private enum Move
+    {
+        Load,
+        Save,
+        SwapOut,
+        SwapIn,
+    }
+
+    private sealed record Transfer(Move Move, BlockKey[] Keys, int[] BlockIds)
+    {
+        public long SequenceId { get; init; }
+
         public long Ticket { get; init; }
 
         public ulong[][] Before { get; set; } = [];

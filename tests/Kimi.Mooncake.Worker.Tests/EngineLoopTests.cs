@@ -110,6 +110,14 @@ internal sealed class EngineLoopTests
         public long BeginSave(
             ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds) => -1;
 
+        public bool CanSwap => false;
+
+        public long BeginSwapOut(long sequenceId, ReadOnlySpan<int> blockIds) => -1;
+
+        public long BeginSwapIn(long sequenceId, ReadOnlySpan<int> blockIds) => -1;
+
+        public void DropSwap(long sequenceId) => Assert.Fail("nothing was put aside");
+
         public bool TryTakeDone(out KvTransferDone done)
         {
             done = default;
