@@ -45,6 +45,19 @@ public sealed unsafe class PagedKvMemory : IDisposable
             Layout.ValuesPerTokenAndLayer);
     }
 
+    /// <summary>
+    /// Where the values of a token in a layer begin, for transfers; those of the next token of the block follow, and
+    /// those of the next layer begin <see cref="KvLayout.BytesPerBlockLayer"/> further on. Valid until the pool is
+    /// disposed.
+    /// </summary>
+    public nint Address(int blockId, int layer, int tokenInBlock)
+    {
+        fixed (float* first = Token(blockId, layer, tokenInBlock))
+        {
+            return (nint)first;
+        }
+    }
+
     /// <inheritdoc />
     public void Dispose() => _buffer.Dispose();
 

@@ -71,8 +71,14 @@ public sealed class KimiModel : IDisposable
     /// Computes a batch: writes the KV of its tokens into the pool and returns the logits that it asked for,
     /// <c>[LogitsRowCount][VocabularySize]</c>, valid until the next call.
     /// </summary>
+    /// <param name="batch">The tokens.</param>
+    /// <param name="kv">The pool.</param>
+    /// <param name="layerWritten">
+    /// Told of each layer, in order, when the batch's KV of that layer stands in the pool and before its attention is
+    /// computed, so that what it starts runs beside most of the layer. Of a cancelled slice the values mean nothing.
+    /// </param>
     /// <exception cref="ArgumentException">The batch is empty, larger than allowed, or has a bad token id.</exception>
-    public MatrixView Forward(ForwardBatch batch, PagedKvMemory kv)
+    public MatrixView Forward(ForwardBatch batch, PagedKvMemory kv, Action<int>? layerWritten = null)
     {
         ArgumentNullException.ThrowIfNull(batch);
         ArgumentNullException.ThrowIfNull(kv);
@@ -85,7 +91,7 @@ public sealed class KimiModel : IDisposable
 
         for (var layer = 0; layer < _layers.Length && !batch.IsCancelled(); layer++)
         {
-            Attention(layer, batch, kv, x);
+            Attention(layer, batch, kv, x, layerWritten);
             FeedForward(layer, x);
         }
 
@@ -121,13 +127,15 @@ public sealed class KimiModel : IDisposable
         }
     }
 
-    private void Attention(int layer, ForwardBatch batch, PagedKvMemory kv, in MatrixView x)
+    private void Attention(
+        int layer, ForwardBatch batch, PagedKvMemory kv, in MatrixView x, Action<int>? layerWritten)
     {
         var weights = _layers[layer];
         var normed = _scratch.Normed.View(x.Rows);
         _kernels.RmsNorm(x, weights.AttentionNorm, Config.RmsNormEpsilon, normed);
         var q = Queries(weights, batch, normed);
         WriteKv(layer, weights, batch, kv, normed);
+        layerWritten?.Invoke(layer);
         var output = _scratch.AttentionOutput.View(x.Rows);
         Attend(layer, weights, batch, kv, q, output);
         var projected = _scratch.Projected.View(x.Rows);
