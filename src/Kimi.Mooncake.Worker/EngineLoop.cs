@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
 using Microsoft.Extensions.Logging;
@@ -6,19 +7,22 @@ using Microsoft.Extensions.Logging;
 namespace Kimi.Mooncake.Worker;
 
 /// <summary>
-/// The thread that owns the engine: takes requests, steps, and hands events to their readers. All other
-/// threads talk to it through a queue, their cancellation tokens and a wake-up.
+/// The thread that owns the engine: takes commands, steps, and delivers events to their readers. All other threads talk
+/// to it through a queue, their cancellation tokens and a wake-up.
 /// </summary>
 internal sealed class EngineLoop
 {
     // A transfer's end wakes the loop; this only bounds the harm of a wake-up that a connector might miss.
     private static readonly TimeSpan TransferPollInterval = TimeSpan.FromMilliseconds(20);
 
+    // Questions of other processes; each waits for at most one step.
+    private const int CallsWaitingMax = 1024;
+
     private readonly EngineCore _engine;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly long _started;
-    private readonly ConcurrentQueue<RequestStream> _submitted = new();
+    private readonly ConcurrentQueue<EngineCommand> _commands = new();
     private readonly object _parking = new();
     private readonly Dictionary<long, RequestStream> _streams = [];
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -28,6 +32,7 @@ internal sealed class EngineLoop
     private volatile bool _stopping;
     private volatile Exception? _failure;
     private volatile Exception? _end;
+    private int _callsWaiting;
     private bool _awake;
 
     public EngineLoop(EngineCore engine, TimeProvider time, ILogger logger)
@@ -54,20 +59,42 @@ internal sealed class EngineLoop
 
     public void Start() => _thread.Start();
 
+    /// <summary>Gives a request to the engine; the stream tells what becomes of it.</summary>
+    /// <exception cref="ObjectDisposedException">The loop is stopping.</exception>
     public void Submit(RequestStream stream)
     {
         ObjectDisposedException.ThrowIf(_stopping, this);
-        _submitted.Enqueue(stream);
-        Interlocked.MemoryBarrier();
-        if (_end is { } end)
-        {
-            // The thread may have looked at the queue for the last time before.
-            FailSubmitted(end);
-            return;
-        }
-
+        Enqueue(new Submission(this, stream));
         _engine.InterruptSettling();
-        Wake();
+    }
+
+    /// <summary>
+    /// Has the engine's thread do something between two steps; dropped when the thread has ended. For what must happen
+    /// at the end of a hand-over or a pull, of which there are at most a few for each request or call.
+    /// </summary>
+    public void Post(Action<EngineCore> action) => Enqueue(new EnginePost(action));
+
+    /// <summary>Asks the engine something between two steps.</summary>
+    /// <exception cref="QueueFullException">As many calls wait as may.</exception>
+    /// <exception cref="ObjectDisposedException">The loop is stopping.</exception>
+    public async Task<T> CallAsync<T>(Func<EngineCore, T> function)
+    {
+        ObjectDisposedException.ThrowIf(_stopping, this);
+        try
+        {
+            if (Interlocked.Increment(ref _callsWaiting) > CallsWaitingMax)
+            {
+                throw new QueueFullException(CallsWaitingMax, CallsWaitingMax);
+            }
+
+            var call = new EngineCall<T>(function);
+            Enqueue(call);
+            return await call.Answer.ConfigureAwait(false);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _callsWaiting);
+        }
     }
 
     /// <summary>
@@ -98,7 +125,7 @@ internal sealed class EngineLoop
             {
                 TakeCommands();
                 var outcome = _engine.Step(_time.GetElapsedTime(_started));
-                HandOver();
+                Deliver();
                 if (outcome == StepOutcome.Idle)
                 {
                     Park(Timeout.InfiniteTimeSpan);
@@ -135,14 +162,28 @@ internal sealed class EngineLoop
         }
     }
 
-    private void TakeCommands()
+    private void Enqueue(EngineCommand command)
     {
-        while (_submitted.TryDequeue(out var stream))
+        _commands.Enqueue(command);
+        Interlocked.MemoryBarrier();
+        if (_end is { } end)
         {
-            Admit(stream);
+            // The thread may have looked at the queue for the last time before.
+            FailCommands(end);
+            return;
         }
 
-        HandOver();
+        Wake();
+    }
+
+    private void TakeCommands()
+    {
+        while (_commands.TryDequeue(out var command))
+        {
+            command.Run(_engine);
+        }
+
+        Deliver();
     }
 
     private void Admit(RequestStream stream)
@@ -163,7 +204,7 @@ internal sealed class EngineLoop
         }
     }
 
-    private void HandOver()
+    private void Deliver()
     {
         foreach (ref readonly var engineEvent in _engine.Events)
         {
@@ -197,7 +238,7 @@ internal sealed class EngineLoop
             _engine.Cancel(sequenceId);
         }
 
-        HandOver();
+        Deliver();
         FailAll(new OperationCanceledException("the worker is stopping"));
     }
 
@@ -210,14 +251,21 @@ internal sealed class EngineLoop
             stream.Fail(exception);
         }
 
-        FailSubmitted(exception);
+        FailCommands(exception);
     }
 
-    private void FailSubmitted(Exception exception)
+    private void FailCommands(Exception exception)
     {
-        while (_submitted.TryDequeue(out var stream))
+        while (_commands.TryDequeue(out var command))
         {
-            stream.Fail(exception);
+            command.Fail(exception);
         }
+    }
+
+    private sealed class Submission(EngineLoop loop, RequestStream stream) : EngineCommand
+    {
+        public override void Run(EngineCore engine) => loop.Admit(stream);
+
+        public override void Fail(Exception exception) => stream.Fail(exception);
     }
 }

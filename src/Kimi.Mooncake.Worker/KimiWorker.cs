@@ -75,6 +75,8 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
 
     internal KimiModelRunner Runner { get; }
 
+    internal PagedKvMemory Memory => _kv;
+
     /// <summary>The KV layout that a worker with these options uses; a store is opened for it.</summary>
     public static KvLayout LayoutOf(LoadedModel model, WorkerOptions options)
     {
@@ -136,6 +138,12 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
         _kv.Dispose();
         _kernels.Dispose();
     }
+
+    /// <summary>Asks the engine something between two steps; see <see cref="EngineLoop.CallAsync"/>.</summary>
+    internal Task<T> OnEngineAsync<T>(Func<EngineCore, T> function) => _loop.CallAsync(function);
+
+    /// <summary>Has the engine do something between two steps; see <see cref="EngineLoop.Post"/>.</summary>
+    internal void PostToEngine(Action<EngineCore> action) => _loop.Post(action);
 
     private static int BlockCount(KvLayout layout, WorkerOptions options)
     {

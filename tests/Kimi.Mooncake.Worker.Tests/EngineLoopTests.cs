@@ -59,6 +59,38 @@ internal sealed class EngineLoopTests
         Assert.That(loop.Wake, Throws.Nothing);
     }
 
+    [Test]
+    public async Task CallAsync_OfARunningEngine_AnswersFromItsThread()
+    {
+        var loop = Loop(new FaultyConnector());
+        loop.Start();
+        var posted = new TaskCompletionSource<int>();
+
+        loop.Post(engine => posted.SetResult(engine.Status().BlocksTotal));
+        var name = await loop.CallAsync(_ => Thread.CurrentThread.Name).WaitAsync(Patience);
+
+        Assert.That(name, Is.EqualTo("engine"));
+        Assert.That(await posted.Task.WaitAsync(Patience), Is.EqualTo(8));
+        await loop.StopAsync().WaitAsync(Patience);
+        Assert.That(() => loop.CallAsync(_ => 0), Throws.InstanceOf<ObjectDisposedException>());
+        Assert.That(() => loop.Post(_ => posted.SetResult(0)), Throws.Nothing);
+    }
+
+    [Test]
+    public async Task CallAsync_ThatThrows_EndsTheEngineAndEveryOtherCall()
+    {
+        var loop = Loop(new FaultyConnector());
+        loop.Start();
+
+        var call = loop.CallAsync<int>(_ => throw new InvalidOperationException("block 3 is lost"));
+
+        Assert.That(() => call.WaitAsync(Patience), Throws.InvalidOperationException);
+        Assert.That(
+            () => loop.CallAsync(_ => 0).WaitAsync(Patience),
+            Throws.InvalidOperationException.With.Message.EqualTo("block 3 is lost"));
+        await loop.StopAsync().WaitAsync(Patience);
+    }
+
     private static List<RequestStream> SubmitUntilStopped(EngineLoop loop, Barrier barrier)
     {
         var streams = new List<RequestStream>();
