@@ -73,6 +73,32 @@ public static class WorkerMessages
         return Refuse(StatusCode.OutOfRange, refusal, new Wire.Refusal { PromptTooLong = details });
     }
 
+    /// <summary>A refusal as the status and trailer of a call.</summary>
+    public static RpcException ToRpcException(PrefillUnavailableException refusal)
+    {
+        ArgumentNullException.ThrowIfNull(refusal);
+        var details = new Wire.PrefillUnavailable { Address = refusal.Address, Reason = refusal.Reason };
+        return Refuse(StatusCode.Unavailable, refusal, new Wire.Refusal { PrefillUnavailable = details });
+    }
+
+    /// <summary>A refusal as the status and trailer of a call.</summary>
+    public static RpcException ToRpcException(DrainingException refusal)
+    {
+        ArgumentNullException.ThrowIfNull(refusal);
+        return Refuse(StatusCode.Unavailable, refusal, new Wire.Refusal { Draining = new Wire.Draining() });
+    }
+
+    /// <summary>The status and trailer of a call for a refusal of any kind; null for what is none.</summary>
+    /// <param name="exception">What was thrown.</param>
+    public static RpcException? RefusalOf(Exception exception) => exception switch
+    {
+        QueueFullException refusal => ToRpcException(refusal),
+        PromptTooLongException refusal => ToRpcException(refusal),
+        PrefillUnavailableException refusal => ToRpcException(refusal),
+        DrainingException refusal => ToRpcException(refusal),
+        _ => null,
+    };
+
     /// <summary>The refusal that a call's trailer tells of; null where there is none.</summary>
     /// <exception cref="InvalidDataException">The trailer is no refusal.</exception>
     public static Exception? ToRefusal(RpcException exception)
@@ -93,6 +119,9 @@ public static class WorkerMessages
                 Wire.Refusal.RefusalOneofCase.PromptTooLong => new PromptTooLongException(
                     Count(refusal.PromptTooLong.Tokens, "tokens"),
                     Count(refusal.PromptTooLong.TokensMax, "tokens_max")),
+                Wire.Refusal.RefusalOneofCase.PrefillUnavailable => new PrefillUnavailableException(
+                    refusal.PrefillUnavailable.Address, refusal.PrefillUnavailable.Reason),
+                Wire.Refusal.RefusalOneofCase.Draining => new DrainingException(),
                 _ => null,
             };
         }

@@ -24,6 +24,9 @@ internal sealed class ApiException(HttpStatusCode status, string type, string? c
 
     public string? Param { get; } = param;
 
+    /// <summary>When to try again; null where the server's usual answer holds.</summary>
+    public TimeSpan? RetryAfter { get; init; }
+
     /// <summary>A caller's text for a message: in quotes, and cut where it is long.</summary>
     public static string Quote(string? text) =>
         text?.Length > QuotedCharsMax ? $"'{text.AsSpan(0, QuotedCharsMax)}…'" : $"'{text}'";
@@ -62,8 +65,11 @@ internal sealed class ApiException(HttpStatusCode status, string type, string? c
         HttpStatusCode.RequestTimeout, InvalidRequest, "request_timeout", null,
         "The request body arrived too slowly.");
 
-    public static ApiException Busy(string message) =>
-        new(HttpStatusCode.TooManyRequests, "rate_limit_error", "queue_full", null, message);
+    public static ApiException Busy(string message, TimeSpan? retryAfter = null) =>
+        new(HttpStatusCode.TooManyRequests, "rate_limit_error", "queue_full", null, message)
+        {
+            RetryAfter = retryAfter,
+        };
 
     public static ApiException NotReady(string reason) =>
         new(HttpStatusCode.ServiceUnavailable, "service_unavailable_error", "not_ready", null, reason);

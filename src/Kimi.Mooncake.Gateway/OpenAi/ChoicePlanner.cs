@@ -37,6 +37,7 @@ internal sealed class ChoicePlanner(GatewayOptions options, GatewayParts parts, 
                         Sampling = call.Sampling with { Seed = unchecked(seed + (ulong)i) },
                         StopTokens = stopTokens,
                         CacheSalt = call.CacheSalt,
+                        Tenant = call.Tenant,
                         ReportProgress = call.ReturnProgress && i == 0,
                     },
                 });

@@ -47,4 +47,7 @@ internal sealed record CompletionCall
     public bool Echo { get; init; }
 
     public string CacheSalt { get; init; } = "";
+
+    /// <summary>For whom the call is made; empty where the caller does not say.</summary>
+    public string Tenant { get; init; } = "";
 }

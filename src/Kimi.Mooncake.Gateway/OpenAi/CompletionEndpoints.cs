@@ -60,7 +60,8 @@ internal sealed class CompletionEndpoints
                 throw ApiException.NotReady($"The server is not ready: {status.NotReadyReason}");
             }
 
-            var call = await ReadAsync(context, parse);
+            var tenant = TenantHeader.Read(context.Request.Headers);
+            var call = await ReadAsync(context, parse) with { Tenant = tenant };
             var choices = _planner.Plan(call, context.TraceIdentifier);
             var envelope = new ResponseEnvelope(
                 shape, shape.IdPrefix + context.TraceIdentifier,

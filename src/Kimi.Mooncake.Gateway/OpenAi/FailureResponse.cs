@@ -27,9 +27,13 @@ internal sealed class FailureResponse(GatewayOptions options, ILogger logger)
         {
             ApiException api => api,
             QueueFullException full => ApiException.Busy($"The server is busy: {full.Message}. Retry later."),
+            ClusterBusyException busy => ApiException.Busy(
+                $"The server is busy: {busy.Message}. Retry later.", busy.RetryAfter),
             PromptTooLongException tooLong => ApiException.ContextExceeded(
                 "prompt", $"The prompt does not fit this server's memory: {tooLong.Message}."),
             BadHttpRequestException { StatusCode: StatusCodes.Status408RequestTimeout } => ApiException.BodyTooSlow(),
+            NoWorkerException none => ApiException.NotReady($"The server is not ready: {none.Message}"),
+            DrainingException draining => ApiException.NotReady($"The server is not ready: {draining.Message}"),
             WorkerUnavailableException away => ApiException.NotReady($"The server lost its worker: {away.Message}"),
             BadHttpRequestException bad => new ApiException(
                 (HttpStatusCode)bad.StatusCode, "invalid_request_error", null, null, bad.Message),
@@ -64,11 +68,16 @@ internal sealed class FailureResponse(GatewayOptions options, ILogger logger)
         response.ContentLength = body.WrittenCount;
         if (error.Status is HttpStatusCode.TooManyRequests or HttpStatusCode.ServiceUnavailable)
         {
-            response.Headers.RetryAfter = options.RetryAfterSeconds.ToString(CultureInfo.InvariantCulture);
+            response.Headers.RetryAfter = RetryAfterSeconds(error).ToString(CultureInfo.InvariantCulture);
         }
 
         await response.BodyWriter.WriteAsync(body.WrittenMemory, context.RequestAborted);
     }
+
+    /// <summary>Whole seconds, so that nobody comes back too early; at least one.</summary>
+    private long RetryAfterSeconds(ApiException error) => error.RetryAfter is { } wait
+        ? Math.Max(1, (long)Math.Ceiling(wait.TotalSeconds))
+        : options.RetryAfterSeconds;
 
     /// <summary>Writes the error object; its four keys are always there.</summary>
     public static void WriteError(Utf8JsonWriter writer, ApiException error)
