@@ -200,6 +200,27 @@ public sealed class KvBlockStore : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Forgets a block: later gets miss it, its memory is free at once, its bytes on disk go with their segment. After
+    /// a restart it may be there again.
+    /// </summary>
+    /// <returns>Whether it was there.</returns>
+    public bool Remove(BlockKey key)
+    {
+        Enter();
+        try
+        {
+            lock (_catalog.Gate)
+            {
+                return _catalog.Remove(key);
+            }
+        }
+        finally
+        {
+            Exit();
+        }
+    }
+
     /// <summary>Writes everything put before the call to disk.</summary>
     /// <returns>Whether the disk took all of it; what it refused is dropped, or tried again later.</returns>
     public ValueTask<bool> FlushAsync(CancellationToken cancellationToken = default)

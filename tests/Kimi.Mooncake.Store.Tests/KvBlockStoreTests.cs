@@ -58,6 +58,29 @@ public sealed class KvBlockStoreTests
         Assert.That(store.CountStored([]), Is.Zero);
     }
 
+    [TestCase(false)]
+    [TestCase(true)]
+    public async Task Remove_StoredBlock_IsMissedFreesItsMemoryAndCanBePutAgain(bool flushed)
+    {
+        await using var store = TestBlocks.OpenSmall(_folder.Path);
+        TestBlocks.Put(store, 1);
+        TestBlocks.Put(store, 2);
+        if (flushed)
+        {
+            await store.FlushAsync();
+        }
+
+        Assert.That(store.Remove(TestBlocks.Key(1)));
+
+        Assert.That(TestBlocks.Has(store, 1), Is.False);
+        Assert.That(store.Remove(TestBlocks.Key(1)), Is.False);
+        Assert.That(store.Statistics(), Has.Property("Blocks").EqualTo(1).And.Property("BlocksInMemory").EqualTo(1));
+        Assert.That(TestBlocks.Put(store, 1), Is.EqualTo(PutResult.Stored));
+        Assert.That(await store.FlushAsync());
+        Assert.That(TestBlocks.Has(store, 1));
+        store.Check();
+    }
+
     [Test]
     public async Task Reopen_AfterDispose_FindsEveryBlock()
     {
