@@ -13,7 +13,7 @@ internal sealed class NeedleDocument
     public const int BytesMin = 1024;
 
     // A fact and the filler around it; more facts than this would leave too little filler between them.
-    private const int BytesPerFactMin = 160;
+    public const int BytesPerFactMin = 160;
     private const int ParagraphSentencesMin = 3;
     private const int ParagraphSentencesMax = 8;
 

@@ -22,6 +22,8 @@ internal static class Asker
         await client.ModelIdAsync(cancellationToken).ConfigureAwait(false);
         var start = Stopwatch.GetTimestamp();
         TimeSpan? first = null;
+        var last = TimeSpan.Zero;
+        var gaps = new List<double>();
         UsagePart? usage = null;
         var reason = "";
         var answer = new StringBuilder();
@@ -30,7 +32,17 @@ internal static class Asker
             switch (part)
             {
                 case TextPart text:
-                    first ??= Stopwatch.GetElapsedTime(start);
+                    var now = Stopwatch.GetElapsedTime(start);
+                    if (first is null)
+                    {
+                        first = now;
+                    }
+                    else
+                    {
+                        gaps.Add((now - last).TotalSeconds);
+                    }
+
+                    last = now;
                     answer.Append(text.Text);
                     break;
                 case FinishPart finish:
@@ -56,6 +68,7 @@ internal static class Asker
         {
             TtftS = (first ?? total).TotalSeconds,
             TotalS = total.TotalSeconds,
+            GapsS = gaps,
             PromptTokens = usage.PromptTokens,
             CachedTokens = usage.CachedTokens,
             PrefillTokensComputed = usage.PromptTokens - usage.CachedTokens,

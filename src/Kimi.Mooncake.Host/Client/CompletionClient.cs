@@ -49,11 +49,16 @@ internal sealed class CompletionClient : IDisposable
     public async Task<ServerLoad> LoadAsync(CancellationToken cancellationToken)
     {
         var health = await GetAsync("health", cancellationToken).ConfigureAwait(false);
+        return ServerLoad.Parse(health, await MetricsAsync(cancellationToken).ConfigureAwait(false));
+    }
+
+    /// <summary>The figures of <c>/metrics</c>.</summary>
+    public async Task<MetricsText> MetricsAsync(CancellationToken cancellationToken)
+    {
         using var message = new HttpRequestMessage(HttpMethod.Get, "metrics");
         using var response = await SendAsync(message, HttpCompletionOption.ResponseContentRead, cancellationToken)
             .ConfigureAwait(false);
-        var metrics = await response.Content.ReadAsStringAsync(cancellationToken).ConfigureAwait(false);
-        return ServerLoad.Parse(health, metrics);
+        return MetricsText.Parse(await response.Content.ReadAsStringAsync(cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Name of the first model that the server has.</summary>

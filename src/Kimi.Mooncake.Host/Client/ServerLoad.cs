@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 
 namespace Kimi.Mooncake.Host.Client;
@@ -25,9 +24,9 @@ internal sealed record ServerLoad
 
     public bool IsEmpty => Waiting == 0 && Running == 0 && BlocksHeld == 0 && MetricsBlocksHeld == 0;
 
-    /// <summary>Reads the body of <c>/health</c> and the text of <c>/metrics</c>.</summary>
+    /// <summary>Reads the body of <c>/health</c> and the figures of <c>/metrics</c>.</summary>
     /// <exception cref="ServerException">A figure is missing.</exception>
-    public static ServerLoad Parse(JsonElement health, string metrics)
+    public static ServerLoad Parse(JsonElement health, MetricsText metrics)
     {
         try
         {
@@ -40,19 +39,12 @@ internal sealed record ServerLoad
                 BlocksCached = blocks.GetProperty("cached").GetInt32(),
                 BlocksHeld = blocks.GetProperty("held").GetInt32(),
                 BlocksTotal = blocks.GetProperty("total").GetInt32(),
-                MetricsBlocksHeld = Metric(metrics, HeldMetric),
+                MetricsBlocksHeld = metrics.Get(HeldMetric),
             };
         }
         catch (Exception fault) when (fault is KeyNotFoundException or InvalidOperationException or FormatException)
         {
             throw new ServerException($"/health does not give the load: {fault.Message}");
         }
-    }
-
-    private static double Metric(string metrics, string name)
-    {
-        var line = metrics.Split('\n').FirstOrDefault(line => line.StartsWith(name + " ", StringComparison.Ordinal))
-            ?? throw new ServerException($"/metrics lacks {name}");
-        return double.Parse(line.AsSpan(name.Length + 1), NumberStyles.Float, CultureInfo.InvariantCulture);
     }
 }

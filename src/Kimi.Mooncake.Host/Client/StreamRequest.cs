@@ -2,8 +2,13 @@ using System.Text.Json.Nodes;
 
 namespace Kimi.Mooncake.Host.Client;
 
+/// <summary>One message of a conversation that has been held already.</summary>
+/// <param name="Role"><c>user</c> or <c>assistant</c>.</param>
+/// <param name="Content">What was said.</param>
+internal sealed record ChatTurn(string Role, string Content);
+
 /// <summary>
-/// A streaming request: one user message, or a raw prompt to continue. Greedy, so that answers can be judged.
+/// A streaming request: a user's message, or a raw prompt to continue. Greedy, so that answers can be judged.
 /// </summary>
 internal sealed record StreamRequest
 {
@@ -12,7 +17,11 @@ internal sealed record StreamRequest
     // A raw continuation of a quoting model has no end of its own.
     private static readonly string[] RawStops = ["\n", "."];
 
+    /// <summary>The user's message, or the raw prompt.</summary>
     public required string Text { get; init; }
+
+    /// <summary>What was said before; only in a chat.</summary>
+    public IReadOnlyList<ChatTurn> Earlier { get; init; } = [];
 
     public bool IsRaw { get; init; }
 
@@ -28,8 +37,11 @@ internal sealed record StreamRequest
         IsRaw = isRaw,
         Text = isRaw
             ? $"{document}\nQuestion: complete this sentence: {question}"
-            : $"{document}\nComplete this sentence from the document:\n{question}",
+            : $"{document}\n{Again(question)}",
     };
+
+    /// <summary>A further question about the document that a conversation began with.</summary>
+    public static string Again(string question) => $"Complete this sentence from the document:\n{question}";
 
     public JsonObject ToJson(string model)
     {
@@ -53,7 +65,11 @@ internal sealed record StreamRequest
         }
         else
         {
-            body["messages"] = new JsonArray(new JsonObject { ["role"] = "user", ["content"] = Text });
+            body["messages"] = new JsonArray(
+            [
+                .. Earlier.Append(new ChatTurn("user", Text))
+                    .Select(turn => new JsonObject { ["role"] = turn.Role, ["content"] = turn.Content }),
+            ]);
         }
 
         return body;

@@ -10,6 +10,7 @@ internal static class BenchCommand
     {
         BenchKernelsCommand.Create(terminal),
         BenchLongDocumentCommand.Create(terminal),
+        BenchServeCommand.Create(terminal),
         BenchSoakCommand.Create(terminal),
     };
 }

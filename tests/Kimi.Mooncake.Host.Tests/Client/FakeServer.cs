@@ -27,6 +27,7 @@ internal sealed class FakeServer : IAsyncDisposable
 {
     private readonly WebApplication _application;
     private int _held;
+    private int _answered;
 
     private FakeServer(WebApplication application) => _application = application;
 
@@ -34,19 +35,27 @@ internal sealed class FakeServer : IAsyncDisposable
 
     public FakeBehaviour Behaviour { get; set; }
 
+    /// <summary>Computed tokens of each answer that the metrics leave out.</summary>
+    public int TokensNotCounted { get; init; }
+
     /// <summary>Bodies of the completion requests so far.</summary>
     public List<JsonObject> Requests { get; } = [];
 
     /// <summary>Completes when a request that hangs was left by its client.</summary>
     public TaskCompletionSource Left { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    public static async Task<FakeServer> StartAsync(FakeBehaviour behaviour = FakeBehaviour.Answers)
+    public static async Task<FakeServer> StartAsync(
+        FakeBehaviour behaviour = FakeBehaviour.Answers, int tokensNotCounted = 0)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
         builder.Services.AddRouting();
         var application = builder.Build();
-        var server = new FakeServer(application) { Behaviour = behaviour };
+        var server = new FakeServer(application)
+        {
+            Behaviour = behaviour,
+            TokensNotCounted = tokensNotCounted,
+        };
         server.Map(application);
         await application.StartAsync();
         return server;
@@ -63,9 +72,18 @@ internal sealed class FakeServer : IAsyncDisposable
         routes.MapGet("/v1/models", context => context.Response.WriteAsync("""{"data":[{"id":"fake"}]}"""));
         routes.MapGet("/health", context => context.Response.WriteAsync(
             $$"""{"waiting":0,"running":{{_held}},"blocks":{"free":8,"cached":0,"held":{{_held}},"total":8} }"""));
-        routes.MapGet("/metrics", context => context.Response.WriteAsync($"mooncake_kv_blocks_held {_held}\n"));
+        routes.MapGet("/metrics", context => context.Response.WriteAsync(
+            $"""
+            # TYPE mooncake_kv_blocks_held gauge
+            mooncake_kv_blocks_held {_held}
+            mooncake_prefill_tokens_computed_total {_answered * (100 - 64 - TokensNotCounted)}
+            mooncake_settled_tokens_total 0
+
+            """));
         routes.MapPost("/v1/chat/completions", context => AnswerAsync(
-            context, body => body["messages"]![0]!["content"]!.GetValue<string>(), isChat: true));
+            context,
+            body => string.Join('\n', body["messages"]!.AsArray().Select(m => m!["content"]!.GetValue<string>())),
+            isChat: true));
         routes.MapPost("/v1/completions", context => AnswerAsync(
             context, body => body["prompt"]!.GetValue<string>(), isChat: false));
     }
@@ -141,6 +159,7 @@ internal sealed class FakeServer : IAsyncDisposable
             """ + """
             "prompt_tokens_details":{"cached_tokens":64}}}
             """);
+        Interlocked.Increment(ref _answered);
         await SendAsync(context, "[DONE]");
     }
 
