@@ -1,0 +1,99 @@
+using Google.Protobuf;
+using Grpc.Core;
+using Kimi.Mooncake.Protocol.V1;
+
+namespace Kimi.Mooncake.Transfer;
+
+/// <summary>
+/// The gRPC service <c>kimi.mooncake.v1.Transfer</c>. Its messages are read and written by code of this project, so that
+/// a payload goes from the connection's buffers straight to where it belongs.
+/// </summary>
+[BindServiceMethod(typeof(TransferService), nameof(BindService))]
+public sealed class TransferService
+{
+    internal const string ServiceName = "kimi.mooncake.v1.Transfer";
+
+    private static readonly Method<HelloRequest, HelloResponse> HelloMethod = new(
+        MethodType.Unary, ServiceName, nameof(Hello), MarshallerOf(HelloRequest.Parser),
+        MarshallerOf(HelloResponse.Parser));
+
+    private static readonly Method<IncomingFrame, FrameReplyMessage> FramesMethod = new(
+        MethodType.DuplexStreaming, ServiceName, nameof(Frames), IncomingFrame.Marshaller,
+        FrameReplyMessage.ServerMarshaller);
+
+    private static readonly WriteOptions WithFlush = new();
+    private static readonly WriteOptions WithoutFlush = new(WriteFlags.BufferHint);
+
+    private readonly ReceivingEnd _receiving;
+
+    internal TransferService(ReceivingEnd receiving) => _receiving = receiving;
+
+    /// <summary>Names the methods to a server.</summary>
+    /// <param name="binder">Takes the methods.</param>
+    /// <param name="service">What carries them out; null when the server makes that itself.</param>
+    public static void BindService(ServiceBinderBase binder, TransferService? service)
+    {
+        ArgumentNullException.ThrowIfNull(binder);
+        binder.AddMethod(HelloMethod, service is null ? null : service.Hello);
+        binder.AddMethod(FramesMethod, service is null ? null : service.Frames);
+    }
+
+    /// <summary>What a sender needs to know before the first frame.</summary>
+    public Task<HelloResponse> Hello(HelloRequest request, ServerCallContext context)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        return Task.FromResult(_receiving.Hello(request.Host));
+    }
+
+    /// <summary>Takes frames, and answers each in its order.</summary>
+    public async Task Frames(
+        IAsyncStreamReader<IncomingFrame> requestStream, IServerStreamWriter<FrameReplyMessage> responseStream,
+        ServerCallContext context)
+    {
+        ArgumentNullException.ThrowIfNull(requestStream);
+        ArgumentNullException.ThrowIfNull(responseStream);
+        ArgumentNullException.ThrowIfNull(context);
+        using var slot = _receiving.TryOpen() ?? throw new RpcException(new Status(
+            StatusCode.ResourceExhausted, "more senders than transfer.receiving_connections_max"));
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, _receiving.Stopped);
+        var frame = new IncomingFrame(_receiving.Reservations);
+        frame.Enter();
+        try
+        {
+            await ServeAsync(frame, requestStream, responseStream, stop.Token).ConfigureAwait(false);
+        }
+        catch (InvalidDataException damage)
+        {
+            throw new RpcException(new Status(StatusCode.InvalidArgument, damage.Message));
+        }
+        catch (Exception e) when (stop.IsCancellationRequested && e is OperationCanceledException or IOException
+            or InvalidOperationException or RpcException)
+        {
+            throw new RpcException(new Status(StatusCode.Unavailable, "the receiver stops"));
+        }
+    }
+
+    private async Task ServeAsync(
+        IncomingFrame frame, IAsyncStreamReader<IncomingFrame> frames, IServerStreamWriter<FrameReplyMessage> replies,
+        CancellationToken stop)
+    {
+        var message = new FrameReplyMessage
+        {
+            Reply = new FrameReply(default, 0, FrameOutcome.None, (uint)_receiving.CreditBytes),
+        };
+        await replies.WriteAsync(message, CancellationToken.None).ConfigureAwait(false);
+        var next = frames.MoveNext(stop);
+        while (await next.ConfigureAwait(false))
+        {
+            var header = frame.Header;
+            message.Reply = new FrameReply(header.Target, header.Sequence, frame.Outcome, (uint)header.Bytes);
+            // May take the next frame at once. Its reply follows, so that this one need not be flushed.
+            next = frames.MoveNext(stop);
+            replies.WriteOptions = next.IsCompletedSuccessfully ? WithoutFlush : WithFlush;
+            await replies.WriteAsync(message, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    private static Marshaller<T> MarshallerOf<T>(MessageParser<T> parser)
+        where T : IMessage<T> => new(message => message.ToByteArray(), parser.ParseFrom);
+}

@@ -1,0 +1,56 @@
+using Kimi.Mooncake.Protocol.V1;
+
+namespace Kimi.Mooncake.Transfer;
+
+/// <summary>What the receiving sides of all transports share: reservations, and the bound on open connections.</summary>
+internal sealed class ReceivingEnd(TransferOptions options, TransferCounters counters) : IDisposable
+{
+    private readonly CancellationTokenSource _stop = new();
+    private int _open;
+
+    public ReservationTable Reservations { get; } = new(counters);
+
+    public TransferCounters Counters => counters;
+
+    public int CreditBytes => options.CreditBytes;
+
+    /// <summary>Cancelled when the engine stops.</summary>
+    public CancellationToken Stopped => _stop.Token;
+
+    public int OpenConnections => Volatile.Read(ref _open);
+
+    /// <summary>Where senders of this machine may ask for shared memory; empty when that is off.</summary>
+    public string SharedMemoryAddress { get; set; } = "";
+
+    public HelloResponse Hello(string senderHost) => new()
+    {
+        Host = MachineBoot.Name,
+        SharedMemory = senderHost == MachineBoot.Name ? SharedMemoryAddress : "",
+    };
+
+    /// <summary>Takes one of the open connections; null when there are as many as the options allow.</summary>
+    public IDisposable? TryOpen()
+    {
+        if (Interlocked.Increment(ref _open) <= options.ReceivingConnectionsMax)
+        {
+            return new Slot(this);
+        }
+
+        Interlocked.Decrement(ref _open);
+        return null;
+    }
+
+    /// <summary>Ends all connections and closes all reservations; nothing is written afterwards.</summary>
+    public async Task StopAsync()
+    {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        Reservations.Close();
+    }
+
+    public void Dispose() => _stop.Dispose();
+
+    private sealed class Slot(ReceivingEnd owner) : IDisposable
+    {
+        public void Dispose() => Interlocked.Decrement(ref owner._open);
+    }
+}

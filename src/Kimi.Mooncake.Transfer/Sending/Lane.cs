@@ -1,0 +1,221 @@
+namespace Kimi.Mooncake.Transfer;
+
+/// <summary>
+/// Keeps one connection to a receiver and moves frames over it: takes the next of the peer's frames whenever the
+/// connection has room, and puts back what was not answered when the connection is lost.
+/// </summary>
+internal sealed class Lane : IAsyncDisposable
+{
+    private static readonly TimeSpan ReconnectDelayFirst = TimeSpan.FromMilliseconds(10);
+
+    private readonly PeerLink _peer;
+    private readonly Func<CancellationToken, Task<IFrameConnection>> _connect;
+    private readonly SendingContext _context;
+    private readonly TimeSpan _reconnectDelayMax;
+    private readonly WakeSignal _wake = new();
+    private readonly CancellationTokenSource _stop = new();
+
+    // Ring of the frames without an answer; the peer's gate guards it.
+    private readonly FrameToSend[] _inFlight;
+    private int _inFlightFirst;
+    private int _inFlightCount;
+
+    private volatile bool _isConnectionLost;
+    private Task _running = Task.CompletedTask;
+
+    public Lane(PeerLink peer, Func<CancellationToken, Task<IFrameConnection>> connect, SendingContext context)
+    {
+        _peer = peer;
+        _connect = connect;
+        _context = context;
+        _reconnectDelayMax = TimeSpan.FromMilliseconds(context.Options.ReconnectDelayMsMax);
+        _inFlight = new FrameToSend[context.Options.FramesInFlightMax];
+    }
+
+    /// <summary>Whether a connection stands now.</summary>
+    public bool IsConnected { get; private set; }
+
+    public void Start() => _running = Task.Run(RunAsync);
+
+    public void Wake() => _wake.Set();
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        _wake.Set();
+        await _running.ConfigureAwait(false);
+        _stop.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        var delay = ReconnectDelayFirst;
+        while (!_stop.IsCancellationRequested)
+        {
+            if (!_peer.HasWaiting())
+            {
+                await _wake.WaitAsync().ConfigureAwait(false);
+                continue;
+            }
+
+            try
+            {
+                if (await ServeConnectionAsync().ConfigureAwait(false))
+                {
+                    delay = ReconnectDelayFirst;
+                }
+            }
+            catch (SharedMemoryUnavailableException e)
+            {
+                _peer.FallBack(e.Message);
+                return;
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                LoseConnection(e);
+            }
+
+            if (!_stop.IsCancellationRequested)
+            {
+                await PauseAsync(delay).ConfigureAwait(false);
+                delay = delay * 2 < _reconnectDelayMax ? delay * 2 : _reconnectDelayMax;
+            }
+        }
+    }
+
+    private async Task PauseAsync(TimeSpan delay)
+    {
+        try
+        {
+            await Task.Delay(delay, _context.Time, _stop.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            _wake.Set();
+        }
+    }
+
+    private void LoseConnection(Exception cause)
+    {
+        if (_stop.IsCancellationRequested)
+        {
+            return;
+        }
+
+        _peer.ConnectionFailed(cause);
+        TransferLog.ConnectionLost(_context.Logger, _peer.Address, cause.Message);
+    }
+
+    /// <summary>Connects, and sends until the connection is lost or the lane stops.</summary>
+    /// <returns>Whether the connection was of use.</returns>
+    private async Task<bool> ServeConnectionAsync()
+    {
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+        var connection = await _connect(end.Token).ConfigureAwait(false);
+        _isConnectionLost = false;
+        IsConnected = true;
+        var replies = 0L;
+        var receiving = Task.CompletedTask;
+        try
+        {
+            receiving = Task.Run(async () => replies = await ReceiveAsync(connection, end.Token).ConfigureAwait(false));
+            await SendAsync(connection).ConfigureAwait(false);
+        }
+        finally
+        {
+            IsConnected = false;
+            await end.CancelAsync().ConfigureAwait(false);
+            await connection.DisposeAsync().ConfigureAwait(false);
+            await receiving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            PutBackAll();
+        }
+
+        await receiving.ConfigureAwait(false);
+        return replies > 0;
+    }
+
+    private async Task SendAsync(IFrameConnection connection)
+    {
+        while (!_isConnectionLost && !_stop.IsCancellationRequested)
+        {
+            if (_peer.TryTake(this, connection, out var frame))
+            {
+                if (_context.Fault.DropsConnectionNow())
+                {
+                    frame.EndRead();
+                    throw new IOException("dropped on purpose");
+                }
+
+                await connection.SendAsync(frame).ConfigureAwait(false);
+            }
+            else
+            {
+                await _wake.WaitAsync().ConfigureAwait(false);
+            }
+        }
+    }
+
+    private async Task<long> ReceiveAsync(IFrameConnection connection, CancellationToken cancellationToken)
+    {
+        try
+        {
+            for (var replies = 0L; ; replies++)
+            {
+                var reply = await connection.ReceiveAsync(cancellationToken).ConfigureAwait(false);
+                if (reply.Outcome != FrameOutcome.None)
+                {
+                    _peer.Answer(this, connection.Transport, reply);
+                }
+
+                _wake.Set();
+            }
+        }
+        finally
+        {
+            _isConnectionLost = true;
+            _wake.Set();
+        }
+    }
+
+    /// <summary>Whether another frame may be without an answer; peer's gate.</summary>
+    public bool HasRoomInFlight => _inFlightCount < _inFlight.Length;
+
+    /// <summary>Peer's gate.</summary>
+    public void AddInFlight(in FrameToSend frame)
+    {
+        _inFlight[(_inFlightFirst + _inFlightCount) % _inFlight.Length] = frame;
+        _inFlightCount++;
+    }
+
+    /// <summary>The frame that an answer belongs to; peer's gate.</summary>
+    /// <exception cref="InvalidDataException">It is not the one whose turn it is.</exception>
+    public FrameToSend TakeAnswered(in FrameReply reply)
+    {
+        var frame = _inFlightCount > 0 ? _inFlight[_inFlightFirst] : default;
+        if (frame.Session is null || frame.Header.Target != reply.Target || frame.Header.Sequence != reply.Sequence)
+        {
+            throw new InvalidDataException(
+                $"{_peer.Address} answers frame {reply.Sequence} of {reply.Target}, which is not the next one");
+        }
+
+        _inFlight[_inFlightFirst] = default;
+        _inFlightFirst = (_inFlightFirst + 1) % _inFlight.Length;
+        _inFlightCount--;
+        return frame;
+    }
+
+    private void PutBackAll()
+    {
+        lock (_peer.Gate)
+        {
+            for (; _inFlightCount > 0; _inFlightCount--)
+            {
+                _peer.PutBack(_inFlight[_inFlightFirst]);
+                _inFlight[_inFlightFirst] = default;
+                _inFlightFirst = (_inFlightFirst + 1) % _inFlight.Length;
+            }
+        }
+
+        _peer.WakeLanes();
+    }
+}

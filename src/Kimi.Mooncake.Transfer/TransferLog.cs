@@ -1,0 +1,34 @@
+using Microsoft.Extensions.Logging;
+
+namespace Kimi.Mooncake.Transfer;
+
+internal static partial class TransferLog
+{
+    [LoggerMessage(EventId = 1, EventName = "TransferConnectionLost", Level = LogLevel.Warning,
+        Message = "A connection for KV to {Address} failed: {Cause}")]
+    public static partial void ConnectionLost(ILogger logger, string address, string cause);
+
+    [LoggerMessage(EventId = 2, EventName = "TransferFailed", Level = LogLevel.Warning,
+        Message = "{Reason}: {What}")]
+    public static partial void SessionFailed(ILogger logger, TransferFailure reason, string what);
+
+    [LoggerMessage(EventId = 3, EventName = "FrameCorrupt", Level = LogLevel.Warning,
+        Message = "Frame {Sequence} arrived damaged at {Address} and is sent again")]
+    public static partial void CorruptFrame(ILogger logger, string address, uint sequence);
+
+    [LoggerMessage(EventId = 4, EventName = "SharedMemoryFallback", Level = LogLevel.Warning,
+        Message = "No shared memory with {Address}, going on with gRPC: {Reason}")]
+    public static partial void FallBack(ILogger logger, string address, string reason);
+
+    [LoggerMessage(EventId = 5, EventName = "TransferFaultsOn", Level = LogLevel.Warning,
+        Message = "Faults on purpose: one in {Corrupt} frames is damaged, one in {Drop} connections dropped (0: never)")]
+    public static partial void FaultsOn(ILogger logger, int corrupt, int drop);
+
+    [LoggerMessage(EventId = 6, EventName = "SharedMemoryOff", Level = LogLevel.Warning,
+        Message = "Shared memory cannot be offered, senders use gRPC: {Reason}")]
+    public static partial void SharedMemoryOff(ILogger logger, string reason);
+
+    [LoggerMessage(EventId = 7, EventName = "SharedMemorySenderLost", Level = LogLevel.Information,
+        Message = "A sender's shared memory is gone: {Reason}")]
+    public static partial void SharedMemorySenderLost(ILogger logger, string reason);
+}
