@@ -16,7 +16,7 @@ internal sealed class GrpcConnectionOpener
         _invoker = invoker;
         _context = context;
         _method = new Method<OutgoingFrame, FrameReplyMessage>(
-            MethodType.DuplexStreaming, TransferService.ServiceName, nameof(TransferService.Frames),
+            MethodType.DuplexStreaming, TransferServiceBase.ServiceName, nameof(TransferServiceBase.Frames),
             OutgoingFrame.Marshaller, _reply.ClientMarshaller());
     }
 

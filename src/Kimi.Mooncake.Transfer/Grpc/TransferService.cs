@@ -1,26 +1,14 @@
-using Google.Protobuf;
 using Grpc.Core;
 using Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Transfer;
 
 /// <summary>
-/// The gRPC service <c>kimi.mooncake.v1.Transfer</c>. Its messages are read and written by code of this project, so that
-/// a payload goes from the connection's buffers straight to where it belongs.
+/// The gRPC service <c>kimi.mooncake.v1.Transfer</c>: a payload goes from the connection's buffers straight to where it
+/// belongs.
 /// </summary>
-[BindServiceMethod(typeof(TransferService), nameof(BindService))]
-public sealed class TransferService
+public sealed class TransferService : TransferServiceBase
 {
-    internal const string ServiceName = "kimi.mooncake.v1.Transfer";
-
-    private static readonly Method<HelloRequest, HelloResponse> HelloMethod = new(
-        MethodType.Unary, ServiceName, nameof(Hello), MarshallerOf(HelloRequest.Parser),
-        MarshallerOf(HelloResponse.Parser));
-
-    private static readonly Method<IncomingFrame, FrameReplyMessage> FramesMethod = new(
-        MethodType.DuplexStreaming, ServiceName, nameof(Frames), IncomingFrame.Marshaller,
-        FrameReplyMessage.ServerMarshaller);
-
     private static readonly WriteOptions WithFlush = new();
     private static readonly WriteOptions WithoutFlush = new(WriteFlags.BufferHint);
 
@@ -28,25 +16,15 @@ public sealed class TransferService
 
     internal TransferService(ReceivingEnd receiving) => _receiving = receiving;
 
-    /// <summary>Names the methods to a server.</summary>
-    /// <param name="binder">Takes the methods.</param>
-    /// <param name="service">What carries them out; null when the server makes that itself.</param>
-    public static void BindService(ServiceBinderBase binder, TransferService? service)
-    {
-        ArgumentNullException.ThrowIfNull(binder);
-        binder.AddMethod(HelloMethod, service is null ? null : service.Hello);
-        binder.AddMethod(FramesMethod, service is null ? null : service.Frames);
-    }
-
-    /// <summary>What a sender needs to know before the first frame.</summary>
-    public Task<HelloResponse> Hello(HelloRequest request, ServerCallContext context)
+    /// <inheritdoc />
+    public override Task<HelloResponse> Hello(HelloRequest request, ServerCallContext context)
     {
         ArgumentNullException.ThrowIfNull(request);
         return Task.FromResult(_receiving.Hello(request.Host));
     }
 
-    /// <summary>Takes frames, and answers each in its order.</summary>
-    public async Task Frames(
+    /// <inheritdoc />
+    public override async Task Frames(
         IAsyncStreamReader<IncomingFrame> requestStream, IServerStreamWriter<FrameReplyMessage> responseStream,
         ServerCallContext context)
     {
@@ -93,7 +71,4 @@ public sealed class TransferService
             await replies.WriteAsync(message, CancellationToken.None).ConfigureAwait(false);
         }
     }
-
-    private static Marshaller<T> MarshallerOf<T>(MessageParser<T> parser)
-        where T : IMessage<T> => new(message => message.ToByteArray(), parser.ParseFrom);
 }
