@@ -6,74 +6,91 @@ public sealed partial class EngineCore
     /// <summary>Sequences that have blocks and run or will run.</summary>
     private int ActiveCount => _running.Count + _loads.Count + _imports.Count + _swapIns.Count;
 
-    private enum AdmissionAttempt
-    {
-        Admitted,
-        AwaitsBlock,
-        NoBlocks,
-    }
-
     private void Admit(TimeSpan now)
     {
+        if (!AdmitPreempted(now))
+        {
+            return;
+        }
+
+        // Nobody takes the blocks that the next in turn waits for: a large request would never get them together.
+        while (ActiveCount < _options.RunningSequencesMax && NextInTurn() is { } next && TryReserve(next))
+        {
+            TakeTurn(next);
+            _waiting.Remove(next);
+            _counters.RequestsAdmitted++;
+            _counters.QueueTime += now - next.Submitted;
+            Begin(next, now);
+        }
+    }
+
+    /// <summary>Admits those that had a turn and lost their blocks, before all others and by arrival.</summary>
+    /// <returns>Whether none of them is left waiting for blocks.</returns>
+    private bool AdmitPreempted(TimeSpan now)
+    {
         var index = 0;
-        while (index < _waiting.Count && ActiveCount < _options.RunningSequencesMax)
+        while (_preemptedWaiting > 0 && index < _waiting.Count && ActiveCount < _options.RunningSequencesMax)
         {
             var sequence = _waiting[index];
-            var attempt = TryAdmit(sequence);
-            if (attempt == AdmissionAttempt.NoBlocks)
-            {
-                // First come, first served: a smaller request behind this one must not take the blocks it waits for.
-                return;
-            }
-
-            if (attempt == AdmissionAttempt.AwaitsBlock)
+            if (!sequence.WasAdmitted || AwaitsBlock(sequence))
             {
                 index++;
                 continue;
             }
 
-            _waiting.RemoveAt(index);
-            if (sequence.WasAdmitted)
+            if (sequence.State == SequenceState.SwappingOut || !TryReserve(sequence))
             {
-                _preemptedWaiting--;
-            }
-            else
-            {
-                _counters.RequestsAdmitted++;
-                _counters.QueueTime += now - sequence.Submitted;
+                return false;
             }
 
-            sequence.Admitted = now;
-            Begin(sequence);
+            _waiting.RemoveAt(index);
+            _preemptedWaiting--;
+            Begin(sequence, now);
         }
+
+        return true;
     }
 
-    private AdmissionAttempt TryAdmit(Sequence sequence)
+    /// <summary>Whether another sequence is making blocks that this one lacks.</summary>
+    private bool AwaitsBlock(Sequence sequence)
     {
-        if (sequence.State == SequenceState.SwappingOut)
+        if (sequence.AwaitedBlock >= 0 && _inFlight.ContainsKey(sequence.Keys.Keys[sequence.AwaitedBlock]))
         {
-            return AdmissionAttempt.NoBlocks;
+            return true;
         }
 
-        var keys = sequence.Keys.Keys;
-        if (sequence.AwaitedBlock >= 0 && _inFlight.ContainsKey(keys[sequence.AwaitedBlock]))
+        LookForBlocks(sequence);
+        return sequence.AwaitedBlock >= 0;
+    }
+
+    /// <summary>
+    /// Of the blocks after the cached prefix, finds the last in a row that another sequence is making; -1 when the first
+    /// missing one is not being made. Whoever waits for the last has all of them when it is there.
+    /// </summary>
+    private void LookForBlocks(Sequence sequence)
+    {
+        var keys = sequence.Keys.Keys[..ReusableBlocks(sequence)];
+        var matched = _pool.Tree.Match(keys);
+        var made = matched;
+        while (made < keys.Length && _inFlight.ContainsKey(keys[made]))
         {
-            return AdmissionAttempt.AwaitsBlock;
+            made++;
         }
 
-        keys = keys[..ReusableBlocks(sequence)];
-        sequence.AwaitedBlock = LastInFlight(keys);
-        if (sequence.AwaitedBlock >= 0)
-        {
-            return AdmissionAttempt.AwaitsBlock;
-        }
+        sequence.AwaitedBlock = made > matched ? made - 1 : -1;
+        sequence.ExpectedBlocks = made;
+    }
 
+    /// <summary>Gives a sequence its cached prefix and empty blocks for the rest of its tokens; all or none.</summary>
+    private bool TryReserve(Sequence sequence)
+    {
+        var keys = sequence.Keys.Keys[..ReusableBlocks(sequence)];
         _pool.HoldPrefix(keys, sequence.Blocks);
         var needed = BlocksFor(sequence.TokenCount) - sequence.Blocks.Count;
         if (!Reserve(needed + ActiveCount))
         {
             Release(sequence.Blocks);
-            return AdmissionAttempt.NoBlocks;
+            return false;
         }
 
         sequence.EnsureCapacity(_layout.BlockTokens);
@@ -84,7 +101,7 @@ public sealed partial class EngineCore
             sequence.Blocks.Append(blockId);
         }
 
-        return AdmissionAttempt.Admitted;
+        return true;
     }
 
     /// <summary>
@@ -93,21 +110,6 @@ public sealed partial class EngineCore
     /// </summary>
     private int ReusableBlocks(Sequence sequence) =>
         (sequence.SwappedTokens > 0 ? sequence.PromptLength : sequence.PromptLength - 1) / _layout.BlockTokens;
-
-    /// <summary>
-    /// Of the blocks after the cached prefix, the last in a row that another sequence is making; -1 when the first
-    /// missing one is not being made. Whoever waits for the last has all of them when it is there.
-    /// </summary>
-    private int LastInFlight(ReadOnlySpan<Core.BlockKey> keys)
-    {
-        var last = -1;
-        for (var i = _pool.Tree.Match(keys); i < keys.Length && _inFlight.ContainsKey(keys[i]); i++)
-        {
-            last = i;
-        }
-
-        return last;
-    }
 
     /// <summary>Makes sure that blocks can be allocated, if need be at the cost of settling.</summary>
     private bool Reserve(int blocks)
@@ -120,8 +122,9 @@ public sealed partial class EngineCore
         return _pool.AvailableCount >= blocks;
     }
 
-    private void Begin(Sequence sequence)
+    private void Begin(Sequence sequence, TimeSpan now)
     {
+        sequence.Admitted = now;
         var matched = sequence.PublishedBlocks;
         var keys = sequence.Keys.Keys;
         for (var i = 0; i < matched; i++)

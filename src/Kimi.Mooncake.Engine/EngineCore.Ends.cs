@@ -30,6 +30,7 @@ public sealed partial class EngineCore
     {
         Count(sequence, reason);
         _live.Remove(sequence.Id);
+        LeaveTenant(sequence);
         _events.Add(new EngineEvent(EngineEventKind.Finished, sequence.Id) { Reason = reason, Message = message });
         if (sequence.State is SequenceState.Waiting or SequenceState.SwappingOut)
         {

@@ -123,17 +123,18 @@ public sealed partial class EngineCore
         {
             if (!sequence.WantsImport)
             {
-                // What another sequence is making right now will be there when the turn comes.
-                tokens += sequence.PromptLength - ((sequence.AwaitedBlock + 1) * _layout.BlockTokens);
+                tokens += sequence.PromptLength - (sequence.ExpectedBlocks * _layout.BlockTokens);
             }
+        }
+
+        foreach (var load in _loads.Values)
+        {
+            tokens += load.Sequence.PromptLength - (ReusableBlocks(load.Sequence) * _layout.BlockTokens);
         }
 
         foreach (var sequence in _running)
         {
-            if (sequence.State == SequenceState.Prefill)
-            {
-                tokens += sequence.PromptLength - sequence.ComputedTokens;
-            }
+            tokens += Math.Max(0, sequence.PromptLength - sequence.ComputedTokens);
         }
 
         return tokens;

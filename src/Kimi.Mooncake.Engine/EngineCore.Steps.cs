@@ -18,23 +18,25 @@ public sealed partial class EngineCore
             }
         }
 
-        var budget = _options.PrefillChunkTokens;
-        for (var i = 0; i < _running.Count && budget > 0; i++)
-        {
-            var sequence = _running[i];
-            if (sequence.State == SequenceState.Prefill)
-            {
-                var count = Math.Min(budget, sequence.PromptLength - sequence.ComputedTokens);
-                var end = sequence.ComputedTokens + count;
-                var sample = end == sequence.TokenCount;
-                _plan.Add(new StepSlice(sequence, sequence.ComputedTokens, count, SliceKind.Prefill, sample));
-                budget -= count;
-            }
-        }
-
+        PlanPrefill();
         if (_live.Count == 0 && _loads.Count == 0)
         {
-            PlanSettling(budget);
+            PlanSettling(_options.PrefillChunkTokens);
+        }
+    }
+
+    private void PlanPrefill()
+    {
+        SharePrefill(_options.PrefillChunkTokens);
+        foreach (var sequence in _running)
+        {
+            if (sequence.State == SequenceState.Prefill && sequence.Tenant.Grant > 0)
+            {
+                var count = Math.Min(sequence.Tenant.Grant, sequence.PromptLength - sequence.ComputedTokens);
+                var sample = sequence.ComputedTokens + count == sequence.TokenCount;
+                _plan.Add(new StepSlice(sequence, sequence.ComputedTokens, count, SliceKind.Prefill, sample));
+                sequence.Tenant.Grant -= count;
+            }
         }
     }
 

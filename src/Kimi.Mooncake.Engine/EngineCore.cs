@@ -152,8 +152,10 @@ public sealed partial class EngineCore
             return new AdmissionResult(AdmissionReason.QueueFull, 0, waiting, _options.WaitingSequencesMax);
         }
 
+        var tenant = JoinTenant(request.Tenant);
         var root = BlockKeyChain.Root(_modelFingerprint, _layout, request.CacheSalt);
-        var sequence = new Sequence(++_lastId, request, mode, root, _layout.BlockTokens, now, cancellation);
+        var sequence = new Sequence(++_lastId, request, tenant, mode, root, _layout.BlockTokens, now, cancellation);
+        LookForBlocks(sequence);
         _live.Add(sequence.Id, sequence);
         _waiting.Add(sequence);
         _counters.RequestsAccepted++;

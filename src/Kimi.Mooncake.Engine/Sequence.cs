@@ -25,6 +25,7 @@ public sealed class Sequence
     internal Sequence(
         long id,
         GenerationRequest request,
+        Tenant tenant,
         SequenceMode mode,
         BlockKey root,
         int blockTokens,
@@ -33,6 +34,7 @@ public sealed class Sequence
     {
         Cancellation = cancellation;
         Id = id;
+        Tenant = tenant;
         Mode = mode;
         // The token that a prefill worker draws is compared, where the decode worker has one from before.
         var draws = mode == SequenceMode.PrefillOnly;
@@ -78,6 +80,8 @@ public sealed class Sequence
     /// </summary>
     public CancellationToken Cancellation { get; internal set; }
 
+    internal Tenant Tenant { get; }
+
     internal int[] StopTokens { get; }
 
     internal bool ReportProgress { get; }
@@ -107,7 +111,8 @@ public sealed class Sequence
     /// </summary>
     internal int CachedTokens { get; set; } = -1;
 
-    internal bool WasAdmitted => CachedTokens >= 0;
+    /// <summary>Whether it had blocks before. When it waits, it has lost them.</summary>
+    internal bool WasAdmitted { get; set; }
 
     /// <summary>When it last got its blocks.</summary>
     internal TimeSpan Admitted { get; set; }
@@ -122,13 +127,16 @@ public sealed class Sequence
     /// <summary>While waiting for a block that another sequence makes, the index of its key; otherwise -1.</summary>
     internal int AwaitedBlock { get; set; } = -1;
 
+    /// <summary>Leading blocks of the prompt that were there or being made when it was last looked at.</summary>
+    internal int ExpectedBlocks { get; set; }
+
     internal int GeneratedCount => TokenCount - PromptLength;
 
     /// <summary>Whether its prompt is to be computed by another worker: once, and not again after a preemption.</summary>
     internal bool WantsImport => Mode == SequenceMode.DecodeOnly && !PrefillReported;
 
     /// <summary>Whether another worker may be reading its blocks.</summary>
-    internal bool IsExported => Mode == SequenceMode.PrefillOnly && WasAdmitted;
+    internal bool IsExported => Mode == SequenceMode.PrefillOnly && CachedTokens >= 0;
 
     internal void EnsureCapacity(int blockTokens)
     {
