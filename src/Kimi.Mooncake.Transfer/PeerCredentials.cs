@@ -10,11 +10,14 @@ namespace Kimi.Mooncake.Transfer;
 /// </summary>
 public sealed class PeerCredentials : IDisposable
 {
-    private const string AuthorityFile = "ca.crt";
+    internal const string AuthorityFile = "ca.crt";
+
+    // Extended key usages (RFC 5280, 4.2.1.12).
+    internal const string ServerUse = "1.3.6.1.5.5.7.3.1";
+    internal const string ClientUse = "1.3.6.1.5.5.7.3.2";
+
     private const string CertificateFile = "tls.crt";
     private const string KeyFile = "tls.key";
-    private const string ServerUse = "1.3.6.1.5.5.7.3.1";
-    private const string ClientUse = "1.3.6.1.5.5.7.3.2";
 
     private readonly X509Certificate2Collection _authority;
     private readonly X509Certificate2? _own;

@@ -20,6 +20,7 @@ internal static class MooncakeCommand
             AskCommand.Create(terminal),
             ModelCommand.Create(terminal),
             ConfigCommand.Create(terminal),
+            TestAuthorityCommand.Create(terminal),
             BenchCommand.Create(terminal),
         };
         var parsed = root.Parse(arguments);

@@ -1,4 +1,5 @@
-// Describes, checks and generates with the gRPC client for Node.
+// Calls unary, server-streaming and bidirectional methods with the gRPC client for Node, to the end, to a deadline, and
+// until it has enough.
 // Usage: node check.mjs HOST:PORT PROTO_FOLDER EXPECTED_TEXT
 import assert from 'node:assert/strict';
 import grpc from '@grpc/grpc-js';
@@ -10,9 +11,11 @@ const load = (file) => grpc.loadPackageDefinition(loader.loadSync(file, {
 }));
 const { Generation } = load('kimi/mooncake/v1/generation.proto').kimi.mooncake.v1;
 const { Health } = load('grpc/health/v1/health.proto').grpc.health.v1;
+const { ServerReflection } = load('grpc/reflection/v1/reflection.proto').grpc.reflection.v1;
 const plain = grpc.credentials.createInsecure();
 const worker = new Generation(address, plain);
 const health = new Health(address, plain);
+const reflection = new ServerReflection(address, plain);
 const unary = (client, method, request) => new Promise((resolve, reject) => {
   client[method](request, { deadline: Date.now() + 20_000 }, (error, reply) => (error ? reject(error) : resolve(reply)));
 });
@@ -60,6 +63,53 @@ await assert.rejects(
 );
 await assert.rejects(
   generate({ ...request, prompt_tokens: [0] }, { deadline: Date.now() + 300 }),
+  (e) => e.code === grpc.status.DEADLINE_EXCEEDED,
+);
+
+// Answers follow requests one by one on a stream that stays open.
+const asked = [
+  { list_services: '' },
+  { file_containing_symbol: 'kimi.mooncake.v1.Generation.Generate' },
+  { file_by_filename: 'kimi/mooncake/v1/generation.proto' },
+  { file_containing_symbol: 'no.such.Symbol' },
+];
+const told = await new Promise((resolve, reject) => {
+  const call = reflection.ServerReflectionInfo({ deadline: Date.now() + 20_000 });
+  const answers = [];
+  call.on('data', (answer) => {
+    answers.push(answer);
+    if (answers.length < asked.length) call.write(asked[answers.length]); else call.end();
+  });
+  call.on('error', reject);
+  call.on('end', () => resolve(answers));
+  call.write(asked[0]);
+});
+const names = told[0].list_services_response.service.map((service) => service.name);
+assert.ok(names.includes('kimi.mooncake.v1.Generation') && names.includes('grpc.reflection.v1.ServerReflection'));
+for (const answer of told.slice(1, 3)) {
+  const [file] = answer.file_descriptor_response.file_descriptor_proto;
+  assert.ok(file.includes('kimi/mooncake/v1/generation.proto'));
+}
+assert.equal(told[3].error_response.error_code, grpc.status.NOT_FOUND);
+
+await assert.rejects(
+  new Promise((resolve, reject) => {
+    const call = reflection.ServerReflectionInfo();
+    call.on('data', () => call.cancel());
+    call.on('error', reject);
+    call.on('end', resolve);
+    call.write(asked[0]);
+  }),
+  (e) => e.code === grpc.status.CANCELLED,
+);
+await assert.rejects(
+  new Promise((resolve, reject) => {
+    const call = reflection.ServerReflectionInfo({ deadline: Date.now() + 300 });
+    call.on('data', () => {});
+    call.on('error', reject);
+    call.on('end', resolve);
+    call.write(asked[0]);
+  }),
   (e) => e.code === grpc.status.DEADLINE_EXCEEDED,
 );
 
