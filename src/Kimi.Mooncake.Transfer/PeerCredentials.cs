@@ -23,7 +23,8 @@ public sealed class PeerCredentials : IDisposable
     private readonly X509Certificate2? _own;
     private readonly X509Certificate2Collection _chain;
 
-    private PeerCredentials(X509Certificate2Collection authority, X509Certificate2? own, X509Certificate2Collection chain)
+    private PeerCredentials(
+        X509Certificate2Collection authority, X509Certificate2? own, X509Certificate2Collection chain)
     {
         _authority = authority;
         _own = own;

@@ -113,7 +113,8 @@ internal sealed class TlsTests
     {
         var expired = Authority("expired", TimeSpan.FromHours(1));
         Assert.That(Fault(Path.Combine(expired, "node")), Does.Contain("tls.crt").And.Contain("valid from"));
-        Assert.That(Fault(Node("foreign", [_ours], _others)), Does.Contain("tls.crt").And.Contain("not accepted by ca.crt"));
+        Assert.That(
+            Fault(Node("foreign", [_ours], _others)), Does.Contain("tls.crt").And.Contain("not accepted by ca.crt"));
         Assert.That(Fault(Path.Combine(_ours, "nowhere")), Does.Contain("ca.crt cannot be read"));
 
         var wrongKey = Node("wrong-key", [_ours], _ours);
@@ -160,8 +161,8 @@ internal sealed class TlsTests
         }
     }
 
-    private static string Fault(string folder) =>
-        Assert.Throws<ArgumentException>(() => PeerCredentials.Load(new PeerOptions { Tls = folder }).Dispose())!.Message;
+    private static string Fault(string folder) => Assert.Throws<ArgumentException>(
+        () => PeerCredentials.Load(new PeerOptions { Tls = folder }).Dispose())!.Message;
 
     private string Authority(string name, TimeSpan lifetime)
     {
