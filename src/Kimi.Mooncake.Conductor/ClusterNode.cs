@@ -48,7 +48,7 @@ internal sealed class ClusterNode(NodeDescriptor descriptor, int slot)
 
     public double AddedPrefillSeconds { get; private set; }
 
-    /// <summary>Average position of the tokens that were to be prefilled here lately: what a queued token costs.</summary>
+    /// <summary>Average position of the tokens prefilled here lately: what a queued token costs.</summary>
     public double MeanContext { get; private set; }
 
     public bool Has(NodeRoles role) => (Descriptor.Roles & role) != 0;

@@ -236,7 +236,7 @@ public sealed partial class ConductorCore
         var waited = (int)(now - ticket.WorklessSince!.Value).TotalMilliseconds;
         Refuse(ticket, RouteRefusalReason.NoWorker, TimeSpan.FromMilliseconds(_options.RetryAfterMsMin), waited,
             _options.NoWorkerGraceMs,
-            $"{DegradedReason(now) ?? "no worker that could hold it and has not failed it is ready"}; waited {waited} ms");
+            $"{DegradedReason(now) ?? "each worker that is ready has failed it or is too small"}; waited {waited} ms");
     }
 
     private TimeSpan RetryAfter(TimeSpan now) => _rate.RetryAfter(

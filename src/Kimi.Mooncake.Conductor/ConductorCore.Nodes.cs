@@ -122,7 +122,7 @@ public sealed partial class ConductorCore
         return true;
     }
 
-    /// <summary>How far the draining of a node is. It is safe to stop it when the last load that it sent is empty.</summary>
+    /// <summary>How far the draining of a node is, as its last load and its tickets tell.</summary>
     /// <param name="nodeId">Its name.</param>
     /// <returns>Null when there is no such node, or not any more.</returns>
     public DrainProgress? DrainOf(string nodeId) =>

@@ -3,14 +3,14 @@ using System.Runtime.InteropServices;
 namespace Kimi.Mooncake.Conductor;
 
 /// <summary>
-/// Who is there, what they have cached, and which workers serve a request. It holds no clock and does no I/O: the time is
-/// an argument, from any clock that does not go back. Not safe for concurrent use; one lock or one thread is its owner.
+/// Who is there, what they have cached, and which workers serve a request. It holds no clock and does no I/O: the time
+/// is an argument, from any clock that does not go back. Not safe for concurrent use; one lock or one thread owns it.
 /// Every decision is an event too, also when it was taken at once: read <see cref="Events"/> after each call.
 /// </summary>
 /// <remarks>
 /// Invariants: a ticket is waiting, routed, refused or released, and counted nowhere in the last two; a routed ticket
-/// is known to exactly its nodes; what was added to a node's load for tickets is zero when it has none; equal calls give
-/// equal events. <see cref="CheckIntegrity"/> proves the first three.
+/// is known to exactly its nodes; what was added to a node's load for tickets is zero when it has none; equal calls
+/// give equal events. <see cref="CheckIntegrity"/> proves the first three.
 /// </remarks>
 public sealed partial class ConductorCore
 {
@@ -75,7 +75,7 @@ public sealed partial class ConductorCore
     public void ClearEvents() => _events.Clear();
 
     /// <summary>Proves the accounting; for tests and for the end of a chaos run.</summary>
-    /// <exception cref="InvalidOperationException">Something is counted that is not there, or the other way round.</exception>
+    /// <exception cref="InvalidOperationException">Something is counted wrongly.</exception>
     public void CheckIntegrity()
     {
         var routed = new HashSet<RouteTicket>();

@@ -64,20 +64,21 @@ public sealed record ConductorOptions
     public int RetryAfterMsMax { get; init; } = 60_000;
 
     /// <summary>
-    /// Time that a routed request takes at most to show in a load of its nodes; loads that come sooner do not contain it
-    /// yet, and what it takes is added to them.
+    /// Time that a routed request takes at most to show in a load of its nodes; loads that come sooner lack it, and it
+    /// is added to them.
     /// </summary>
     [Setting("Time after which a routed request shows in the load reports of its nodes.",
         Unit = "ms", Min = 0, Max = 60_000)]
     public int LoadDelayMs { get; init; } = 250;
 
-    /// <summary>Decode workers that are compared with all prefill workers: those with the least load and transfer.</summary>
+    /// <summary>Decode workers that are weighed against all prefill workers: those with the least load.</summary>
     [Setting("Decode workers that are weighed against all prefill workers for one request.",
         Unit = "nodes", Min = 1, Max = 4095)]
     public int DecodeCandidatesMax { get; init; } = 16;
 
     /// <summary>Longest prefill on a decode worker without the prefill role, while a prefill worker is there.</summary>
-    [Setting("Longest prefill on a decode worker while a prefill worker is there.", Unit = "seconds", Min = 0, Max = 60)]
+    [Setting("Longest prefill on a decode worker while a prefill worker is there.",
+        Unit = "seconds", Min = 0, Max = 60)]
     public double LocalPrefillSecondsMax { get; init; } = 0.25;
 
     /// <summary>
@@ -97,8 +98,9 @@ public sealed record ConductorOptions
     [Setting("Time between tokens at which a decode worker counts as full.", Unit = "seconds", Min = 0.0001, Max = 60)]
     public double DecodeStepSecondsFull { get; init; } = 0.2;
 
-    /// <summary>Time that handing over to another worker, or pulling from another node, takes apart from the bytes.</summary>
-    [Setting("Time that a hand-over between two nodes takes apart from the bytes.", Unit = "seconds", Min = 0, Max = 60)]
+    /// <summary>Time that handing over, or pulling from another node, takes apart from the bytes.</summary>
+    [Setting("Time that a hand-over between two nodes takes apart from the bytes.",
+        Unit = "seconds", Min = 0, Max = 60)]
     public double HandOverSeconds { get; init; } = 0.005;
 
     /// <summary>Transfer rate to a node that has not measured any.</summary>

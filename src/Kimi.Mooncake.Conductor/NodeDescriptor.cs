@@ -3,7 +3,7 @@ using Kimi.Mooncake.Core;
 namespace Kimi.Mooncake.Conductor;
 
 /// <summary>What a node says of itself when it registers; it does not change afterwards.</summary>
-/// <param name="NodeId">Name of the node, unique in the cluster; 1 to <see cref="NodeIdCharactersMax"/> characters.</param>
+/// <param name="NodeId">Its name, unique in the cluster; 1 to <see cref="NodeIdCharactersMax"/> characters.</param>
 /// <param name="Epoch">Greater after each start of the node: an earlier life is refused.</param>
 /// <param name="Roles">What it does; at least one role.</param>
 /// <param name="Address">Where other processes reach it, such as <c>http://127.0.0.1:9091</c>.</param>

@@ -2,7 +2,8 @@ namespace Kimi.Mooncake.Conductor;
 
 /// <summary>
 /// What prefill costs on one worker: the prompt positions from p to n take
-/// <c>fixed + token * (n - p) + pair * (n * n - p * p) / 2</c> seconds. A pair is a position and one that it attends to.
+/// <c>fixed + token * (n - p) + pair * (n * n - p * p) / 2</c> seconds.
+/// A pair is a position and one that it attends to.
 /// </summary>
 /// <param name="FixedSeconds">Seconds of a prefill apart from its tokens.</param>
 /// <param name="TokenSeconds">Seconds for each position.</param>

@@ -62,7 +62,7 @@ internal sealed class PrefixIndex(int slots, int keysMax)
         }
     }
 
-    /// <summary>Forgets a node. Goes through the whole index, which is rare: when it is lost, or sends a snapshot.</summary>
+    /// <summary>Forgets a node, by going through the whole index: when it is lost, or sends a snapshot.</summary>
     public void RemoveNode(int slot)
     {
         if (_counts[slot] == 0)

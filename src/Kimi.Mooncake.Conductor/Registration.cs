@@ -1,8 +1,8 @@
 namespace Kimi.Mooncake.Conductor;
 
 /// <summary>
-/// One registration of a node. A node that registers again gets another one, and what still arrives under the earlier is
-/// refused; so a late end of a broken connection does not remove the node that came back.
+/// One registration of a node. A node that registers again gets another one, and what still arrives under the earlier
+/// is refused; so a late end of a broken connection does not remove the node that came back.
 /// </summary>
 /// <param name="Value">Number of the registration, from 1.</param>
 public readonly record struct MembershipId(long Value);

@@ -32,7 +32,7 @@ internal readonly record struct Prompt(int Tokens, int BlockTokens, int BytesPer
     public double Bytes(int from, int to) => (double)(to - from) * BytesPerToken;
 }
 
-/// <summary>Keys from <see cref="From"/> to <see cref="To"/> are in flight at a node that is worth going to, or -1.</summary>
+/// <summary>Keys in flight, from one to before another, and the node that is worth going to; -1: none.</summary>
 internal readonly record struct Flight(int From, int To, int Slot);
 
 /// <summary>A worker that could decode.</summary>

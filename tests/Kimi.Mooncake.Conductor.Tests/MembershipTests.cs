@@ -124,7 +124,8 @@ internal sealed class MembershipTests
         _cluster.Advance(3000);
         _cluster.Expire();
         Assert.That(_cluster.TakeEvents(), Is.Empty);
-        Assert.That(_cluster.StateOf("d1"), Has.Property("Routed").EqualTo(1).And.Property("Health").EqualTo(NodeHealth.Ready));
+        var state = _cluster.StateOf("d1");
+        Assert.That((state.Routed, state.Health), Is.EqualTo((1, NodeHealth.Ready)));
         _cluster.Release(ticket);
         _cluster.Core.CheckIntegrity();
     }

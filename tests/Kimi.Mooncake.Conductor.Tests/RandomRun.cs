@@ -77,8 +77,7 @@ internal sealed class RandomRun(byte[] script)
                 Snapshot(node);
                 break;
             case 8 when Next(4) == 0:
-                _core.Drain(node.Id, _now);
-                node.IsDraining = true;
+                node.IsDraining |= _core.Drain(node.Id, _now);
                 break;
             case 9 when Next(4) == 0:
                 Disconnect(node, leaves: Next(2) == 0);
@@ -101,20 +100,18 @@ internal sealed class RandomRun(byte[] script)
         var isNewLife = Next(2) == 0;
         var model = Next(16) == 0 ? TestCluster.CardOf(TestCluster.Model.KvLayout, "other") : TestCluster.Model;
         var epoch = node.Epoch + (isNewLife ? 1UL : 0);
+        var roles = RolesOf[Array.IndexOf(_nodes, node)];
         var result = _core.Register(
-            TestCluster.Describe(
-                node.Id, RolesOf[Array.IndexOf(_nodes, node)], epoch, blocks: 40, sequences: SequencesMax, model: model),
-            _now);
+            TestCluster.Describe(node.Id, roles, epoch, blocks: 40, sequences: SequencesMax, model: model), _now);
         if (!result.IsAccepted)
         {
             return;
         }
 
-        node.IsDraining &= epoch == node.Epoch && _core.Nodes(_now).Any(n => n.Descriptor.NodeId == node.Id);
+        node.IsDraining &= !isNewLife;
         (node.Member, node.Epoch, node.Load, node.LastSeen) = (result.Membership, epoch, null, _now);
         (node.Sequence, node.IsFollowing) = (0, false);
         node.Keys.Clear();
-        node.IsDraining = StateOf(node)!.Health == NodeHealth.Draining || node.IsDraining;
     }
 
     private void Heartbeat(ModelNode node, int what)
@@ -272,7 +269,8 @@ internal sealed class RandomRun(byte[] script)
             }
 
             Assert.That(state.IndexedBlocks, Is.EqualTo(node.Keys.Count), node.Id);
-            Assert.That(state.Routed, Is.EqualTo(_tickets.Count(t => t.Decoding?.Id == node.Id || t.Prefilling?.Id == node.Id)));
+            var routed = _tickets.Count(t => t.Decoding?.Id == node.Id || t.Prefilling?.Id == node.Id);
+            Assert.That(state.Routed, Is.EqualTo(routed), node.Id);
         }
     }
 

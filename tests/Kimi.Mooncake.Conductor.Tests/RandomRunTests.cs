@@ -1,6 +1,6 @@
 namespace Kimi.Mooncake.Conductor.Tests;
 
-/// <summary>Random nodes, events, requests and failures; FsCheck prints the seed and the shortest script that fails.</summary>
+/// <summary>Random nodes, events, requests and failures; FsCheck prints the seed and a short failing script.</summary>
 [TestFixture]
 internal sealed class RandomRunTests
 {

@@ -216,9 +216,9 @@ internal sealed class RoutingTests
     {
         _cluster.Join("n1", NodeRoles.Prefill | NodeRoles.Decode, blocks: 60);
         _cluster.Added("n1", Document);
-        _cluster.Load("n1", TestCluster.Idle() with { BlocksFree = 10, BlocksCached = 0, BlocksHeld = 50, Running = 1 });
-        Assert.That(
-            _cluster.Submit(TestCluster.Query(TestCluster.Keys(2, 30), tenant: "a")).State, Is.EqualTo(RouteState.Waiting));
+        _cluster.Load("n1", TestCluster.Idle(10) with { BlocksHeld = 50, Running = 1 });
+        var other = _cluster.Submit(TestCluster.Query(TestCluster.Keys(2, 30), tenant: "a"));
+        Assert.That(other.State, Is.EqualTo(RouteState.Waiting));
         Assert.That(_cluster.Submit(TestCluster.Query(Document)).State, Is.EqualTo(RouteState.Routed));
     }
 

@@ -48,15 +48,19 @@ internal sealed class TestCluster(ConductorOptions? options = null)
     };
 
     public static RouteQuery Query(
-        BlockKey[] keys, int extraTokens = 4, string tenant = "", int newTokens = 16, string[]? excluded = null) => new()
+        BlockKey[] keys, int extraTokens = 4, string tenant = "", int newTokens = 16, string[]? excluded = null)
+    {
+        var tokens = keys.Length * BlockTokens + extraTokens;
+        return new RouteQuery
         {
             RequestId = "r",
             Tenant = tenant,
-            PromptTokens = keys.Length * BlockTokens + extraTokens,
-            SequenceTokensMax = keys.Length * BlockTokens + extraTokens + newTokens,
+            PromptTokens = tokens,
+            SequenceTokensMax = tokens + newTokens,
             BlockKeys = keys,
             ExcludedNodes = excluded ?? [],
         };
+    }
 
     public void Advance(int milliseconds) => Now += TimeSpan.FromMilliseconds(milliseconds);
 
