@@ -3,19 +3,25 @@ using Kimi.Mooncake.Protocol.V1;
 namespace Kimi.Mooncake.Transfer;
 
 /// <summary>What the receiving sides of all transports share: reservations, and the bound on open connections.</summary>
-internal sealed class ReceivingEnd(TransferOptions options, TransferCounters counters) : IDisposable
+internal sealed class ReceivingEnd : IDisposable
 {
+    private readonly TransferOptions _options;
     private readonly CancellationTokenSource _stop = new();
     private int _open;
 
-    public ReservationTable Reservations { get; } = new(counters);
+    public ReceivingEnd(TransferOptions options, TransferCounters counters)
+    {
+        _options = options;
+        Reservations = new ReservationTable(counters);
+        Stopped = _stop.Token;
+    }
 
-    public TransferCounters Counters => counters;
+    public ReservationTable Reservations { get; }
 
-    public int CreditBytes => options.CreditBytes;
+    public int CreditBytes => _options.CreditBytes;
 
     /// <summary>Cancelled when the engine stops.</summary>
-    public CancellationToken Stopped => _stop.Token;
+    public CancellationToken Stopped { get; }
 
     public int OpenConnections => Volatile.Read(ref _open);
 
@@ -31,7 +37,7 @@ internal sealed class ReceivingEnd(TransferOptions options, TransferCounters cou
     /// <summary>Takes one of the open connections; null when there are as many as the options allow.</summary>
     public IDisposable? TryOpen()
     {
-        if (Interlocked.Increment(ref _open) <= options.ReceivingConnectionsMax)
+        if (Interlocked.Increment(ref _open) <= _options.ReceivingConnectionsMax)
         {
             return new Slot(this);
         }

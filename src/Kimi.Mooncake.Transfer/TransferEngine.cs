@@ -1,3 +1,5 @@
+using System.Net.Sockets;
+using System.Runtime.Versioning;
 using Microsoft.Extensions.Logging;
 
 namespace Kimi.Mooncake.Transfer;
@@ -14,6 +16,7 @@ public sealed class TransferEngine : IAsyncDisposable
     private readonly ReceivingEnd _receiving;
     private readonly Lock _gate = new();
     private readonly Dictionary<string, PeerLink> _peers = [];
+    private readonly SharedMemoryListener? _sharedMemory;
     private bool _isDisposed;
 
     /// <summary>Makes an engine; nothing is connected yet.</summary>
@@ -37,6 +40,7 @@ public sealed class TransferEngine : IAsyncDisposable
         _sending = new SendingContext(options, peer, new TransferFault(fault), _counters, loggers, logger, time);
         _receiving = new ReceivingEnd(options, _counters);
         Service = new TransferService(_receiving);
+        _sharedMemory = options.SharedMemory && OperatingSystem.IsLinux() ? ListenForSharedMemory() : null;
         if (_sending.Fault.IsOn)
         {
             TransferLog.FaultsOn(logger, fault.CorruptFrameOneIn, fault.DropConnectionOneIn);
@@ -132,6 +136,12 @@ public sealed class TransferEngine : IAsyncDisposable
         }
 
         await _receiving.StopAsync().ConfigureAwait(false);
+        if (OperatingSystem.IsLinux() && _sharedMemory is not null)
+        {
+            await _sharedMemory.DisposeAsync().ConfigureAwait(false);
+        }
+
+        _receiving.Dispose();
     }
 
     private static void Check(TransferOptions options, PeerOptions peer)
@@ -148,6 +158,22 @@ public sealed class TransferEngine : IAsyncDisposable
             throw new ArgumentException(
                 $"transfer.frame_bytes is {options.FrameBytes}; with its header that is more than " +
                 $"peer.message_bytes_max, {peer.MessageBytesMax}", nameof(options));
+        }
+    }
+
+    [SupportedOSPlatform("linux")]
+    private SharedMemoryListener? ListenForSharedMemory()
+    {
+        try
+        {
+            var listener = new SharedMemoryListener(_receiving, _sending.Logger, _sending.Time);
+            _receiving.SharedMemoryAddress = listener.Address;
+            return listener;
+        }
+        catch (SocketException refusal)
+        {
+            TransferLog.SharedMemoryOff(_sending.Logger, refusal.Message);
+            return null;
         }
     }
 

@@ -31,4 +31,8 @@ internal static partial class TransferLog
     [LoggerMessage(EventId = 7, EventName = "SharedMemorySenderLost", Level = LogLevel.Information,
         Message = "A sender's shared memory is gone: {Reason}")]
     public static partial void SharedMemorySenderLost(ILogger logger, string reason);
+
+    [LoggerMessage(EventId = 8, EventName = "SharedMemoryOfOther", Level = LogLevel.Warning,
+        Message = "A process of user {UserId} offered shared memory and was refused")]
+    public static partial void SharedMemoryOfOther(ILogger logger, uint userId);
 }

@@ -102,6 +102,8 @@ internal sealed class GrpcFrameConnection(
         return reply.Reply;
     }
 
+    public void Abort() => call.Dispose();
+
     public ValueTask DisposeAsync()
     {
         call.Dispose();

@@ -18,6 +18,9 @@ internal interface IFrameConnection : IAsyncDisposable
 
     /// <summary>The next answer; <see cref="FrameOutcome.None"/> says only that there may be more room.</summary>
     ValueTask<FrameReply> ReceiveAsync(CancellationToken cancellationToken);
+
+    /// <summary>Ends a waiting <see cref="ReceiveAsync"/>. Disposing comes after both callers have ended.</summary>
+    void Abort();
 }
 
 /// <summary>A frame with where its payload lies, while that is being read.</summary>

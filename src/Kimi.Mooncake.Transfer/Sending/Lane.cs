@@ -125,8 +125,9 @@ internal sealed class Lane : IAsyncDisposable
         {
             IsConnected = false;
             await end.CancelAsync().ConfigureAwait(false);
-            await connection.DisposeAsync().ConfigureAwait(false);
+            connection.Abort();
             await receiving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await connection.DisposeAsync().ConfigureAwait(false);
             PutBackAll();
         }
 

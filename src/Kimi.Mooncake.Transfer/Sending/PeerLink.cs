@@ -323,7 +323,7 @@ internal sealed class PeerLink : IAsyncDisposable
     }
 
     private bool CanShareMemory(HelloResponse hello) =>
-        _context.Options.SharedMemory && hello.SharedMemory.Length > 0 && hello.Host == MachineBoot.Name;
+        _context.Options.SharedMemory && OperatingSystem.IsLinux() && hello.SharedMemory.Length > 0 && hello.Host == MachineBoot.Name;
 
     private Lane[] GrpcLanes() =>
     [
@@ -336,8 +336,15 @@ internal sealed class PeerLink : IAsyncDisposable
 
     private Lane SharedMemoryLane() => new(this, OpenSharedMemoryAsync, _context);
 
-    private Task<IFrameConnection> OpenSharedMemoryAsync(CancellationToken cancellationToken) =>
-        throw new SharedMemoryUnavailableException("no");
+    // A receiver that was started again has another address.
+    private async Task<IFrameConnection> OpenSharedMemoryAsync(CancellationToken cancellationToken)
+    {
+        var hello = await HelloAsync(cancellationToken).ConfigureAwait(false);
+        return OperatingSystem.IsLinux() && CanShareMemory(hello)
+            ? await SharedMemoryConnection.OpenAsync(hello.SharedMemory, _context, cancellationToken)
+                .ConfigureAwait(false)
+            : throw new SharedMemoryUnavailableException("the receiver does not offer it any more");
+    }
 
     private void StartLanes()
     {
