@@ -101,8 +101,12 @@ public sealed partial class EngineCore
     /// <param name="sequenceId">The sequence, as its admission named it.</param>
     public void ReleaseExport(long sequenceId)
     {
-        Cancel(sequenceId);
-        if (_exports.Remove(sequenceId, out var sequence))
+        if (_live.TryGetValue(sequenceId, out var sequence) && sequence.Mode == SequenceMode.PrefillOnly)
+        {
+            Finish(sequence, FinishReason.Cancelled, null);
+        }
+
+        if (_exports.Remove(sequenceId, out sequence))
         {
             End(sequence);
         }

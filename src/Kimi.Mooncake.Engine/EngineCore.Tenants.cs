@@ -113,7 +113,7 @@ public sealed partial class EngineCore
         foreach (var tenant in _sharing)
         {
             tenant.Demand = 0;
-            tenant.LastGrant = tenant.Grant > 0 ? _counters.Steps : tenant.LastGrant;
+            tenant.LastGrant = tenant.Grant > 0 ? _counters.Steps + 1 : tenant.LastGrant;
         }
 
         _sharing.Clear();

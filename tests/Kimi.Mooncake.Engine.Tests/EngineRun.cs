@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.KvCache;
 
 namespace Kimi.Mooncake.Engine.Tests;
 
@@ -10,6 +11,7 @@ internal sealed class EngineRun
     public static readonly KvLayout Layout = new(KvElementType.F32, 1, 4, 4, BlockTokens);
 
     private readonly Dictionary<long, Outcome> _outcomes = [];
+    private readonly HashSet<BlockKey> _published = [];
     private TimeSpan _now;
 
     public EngineRun(
@@ -17,14 +19,21 @@ internal sealed class EngineRun
     {
         Model = new SimulatedModel(Layout, blocks);
         Store = new SimulatedStore(Model, faults) { Blocks = before?.Store.Blocks ?? [] };
-        Engine = new EngineCore(options ?? new EngineOptions(), Layout, "model", blocks, Model, store ? Store : null);
+        Peers = new SimulatedPeers(Model);
+        Engine = new EngineCore(
+            options ?? new EngineOptions(), Layout, "model", blocks, Model, store ? Store : null, recordKvEvents: true);
     }
 
     public SimulatedModel Model { get; }
 
     public SimulatedStore Store { get; }
 
+    public SimulatedPeers Peers { get; }
+
     public EngineCore Engine { get; }
+
+    /// <summary>Sequences that have ended, in the order of their ends.</summary>
+    public List<Outcome> Order { get; } = [];
 
     public EngineCounters Counters => Engine.Status().Counters;
 
@@ -40,11 +49,18 @@ internal sealed class EngineRun
     public static IEnumerable<int> Prompt(int seed, int length) =>
         Enumerable.Range(0, length).Select(i => ((seed * 7919) + (i * 31)) % 50);
 
-    public Outcome Submit(GenerationRequest request)
+    public static BlockKey[] Keys(IEnumerable<int> tokens)
     {
-        var admission = Engine.Submit(request, _now);
+        var chain = new BlockKeyChain(BlockKeyChain.Root("model", Layout, ""), BlockTokens);
+        chain.Extend(tokens.ToArray());
+        return chain.Keys.ToArray();
+    }
+
+    public Outcome Submit(GenerationRequest request, SequenceMode mode = SequenceMode.Whole)
+    {
+        var admission = Engine.Submit(request, _now, mode, CancellationToken.None);
         Assert.That(admission.Reason, Is.EqualTo(AdmissionReason.Accepted));
-        var outcome = new Outcome(admission.SequenceId, request);
+        var outcome = new Outcome(admission.SequenceId, request, mode);
         _outcomes.Add(outcome.Id, outcome);
         Drain();
         return outcome;
@@ -53,6 +69,27 @@ internal sealed class EngineRun
     public void Cancel(Outcome outcome)
     {
         Engine.Cancel(outcome.Id);
+        Drain();
+    }
+
+    /// <summary>The other worker is done with the prompt: all of it is in the blocks.</summary>
+    public void CompleteImport(Outcome outcome)
+    {
+        Engine.CompleteImport(outcome.Id, Peers.Fill(outcome), _now);
+        Drain();
+    }
+
+    public void FailImport(Outcome outcome)
+    {
+        Peers.Abandon(outcome);
+        Engine.FailImport(outcome.Id, "the prefill worker is gone");
+        Drain();
+    }
+
+    public void ReleaseExport(Outcome outcome)
+    {
+        Peers.EndRead(outcome);
+        Engine.ReleaseExport(outcome.Id);
         Drain();
     }
 
@@ -107,6 +144,7 @@ internal sealed class EngineRun
         var status = Engine.Status();
         Assert.That(status.BlocksHeld, Is.Zero);
         Assert.That(status.BlocksFree + status.BlocksCached, Is.EqualTo(status.BlocksTotal));
+        Assert.That(_published, Has.Count.EqualTo(status.BlocksCached), "what the KV events add up to");
         Assert.That((status.Waiting, status.Running, status.Loading), Is.EqualTo((0, 0, 0)));
         Assert.That((status.Settling, status.SavingBlocks, status.SavesPendingBlocks), Is.EqualTo((0, 0, 0)));
         Assert.That((status.Importing, status.Exporting, status.Swapping), Is.EqualTo((0, 0, 0)));
@@ -119,60 +157,22 @@ internal sealed class EngineRun
     {
         foreach (var e in Engine.Events)
         {
-            _outcomes[e.SequenceId].Add(e);
+            var outcome = _outcomes[e.SequenceId];
+            outcome.Add(e);
+            Peers.Take(Engine, outcome, e);
+            if (outcome.Reason is not null)
+            {
+                Order.Add(outcome);
+            }
         }
 
         Engine.ClearEvents();
-        Engine.CheckIntegrity();
-    }
-}
-
-/// <summary>What happened to one request, its events checked for their order.</summary>
-internal sealed class Outcome(long id, GenerationRequest request)
-{
-    public long Id { get; } = id;
-
-    public GenerationRequest Request { get; } = request;
-
-    public List<int> Tokens { get; } = [];
-
-    public List<int> Progress { get; } = [];
-
-    public int CachedTokens { get; private set; } = -1;
-
-    public FinishReason? Reason { get; private set; }
-
-    public string? Message { get; private set; }
-
-    public void Add(EngineEvent e)
-    {
-        Assert.That(Reason, Is.Null, "an event after the last");
-        switch (e.Kind)
+        foreach (var e in Engine.KvEvents)
         {
-            case EngineEventKind.PrefillProgressed:
-                Assert.That(CachedTokens, Is.EqualTo(-1), "progress after the prefill was finished");
-                Progress.Add(e.ProcessedTokens);
-                break;
-            case EngineEventKind.PrefillFinished:
-                Assert.That(CachedTokens, Is.EqualTo(-1), "the prefill was finished twice");
-                Assert.That(e.PromptTokens, Is.EqualTo(Request.PromptTokens.Count));
-                CachedTokens = e.CachedTokens;
-                break;
-            case EngineEventKind.TokenGenerated:
-                Assert.That(CachedTokens, Is.GreaterThanOrEqualTo(0), "a token before the prefill was finished");
-                Tokens.Add(e.Token.TokenId);
-                break;
-            default:
-                Reason = e.Reason;
-                Message = e.Message;
-                break;
+            Assert.That(e.Removed ? _published.Remove(e.Key) : _published.Add(e.Key), Is.True, "each once, in turn");
         }
-    }
 
-    public void AssertAsAlone(string what = "")
-    {
-        var (tokens, reason) = SimulatedModel.Alone(Request);
-        Assert.That(Tokens, Is.EqualTo(tokens), $"output of sequence {Id} {what}");
-        Assert.That(Reason, Is.EqualTo(reason), what);
+        Engine.ClearKvEvents();
+        Engine.CheckIntegrity();
     }
 }

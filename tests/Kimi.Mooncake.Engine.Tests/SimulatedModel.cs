@@ -51,6 +51,20 @@ internal sealed class SimulatedModel(KvLayout layout, int blockCount, int vocabu
         Steps.Add(string.Join(' ', plan.Slices.ToArray().Select(Describe)));
     }
 
+    /// <summary>The KV of a prompt, one number for each token, and the token after it.</summary>
+    public static (ulong[] Cells, int FirstToken) Prefill(IReadOnlyList<int> prompt, int vocabulary = 50)
+    {
+        var state = Start;
+        var cells = new ulong[prompt.Count];
+        for (var p = 0; p < cells.Length; p++)
+        {
+            cells[p] = Value(state, prompt[p], SliceKind.Prefill);
+            state = Mix(state, cells[p]);
+        }
+
+        return (cells, Draw(cells[^1], prompt.Count, vocabulary));
+    }
+
     /// <summary>What the model generates for a prompt that has the machine to itself.</summary>
     public static (List<int> Tokens, FinishReason Reason) Alone(GenerationRequest request, int vocabulary = 50)
     {
