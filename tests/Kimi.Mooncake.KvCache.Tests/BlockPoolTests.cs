@@ -45,6 +45,37 @@ internal sealed class BlockPoolTests
     }
 
     [Test]
+    public void Events_BlocksEnterAndLeave_AreToldInOrderAndOnce()
+    {
+        // Arrange: four blocks for two chains of three; the second publishes a key that is there.
+        var pool = new BlockPool(4) { RecordsEvents = true };
+        var (a, b) = (Keys("a", 3), Keys("b", 3));
+        ReleaseTailFirst(pool, PublishChain(pool, a));
+        Assert.That(pool.TryAllocate(out var twin), Is.True);
+        pool.Release(pool.Publish(twin, a[0], PrefixTree.None));
+        pool.Release(twin);
+        Assert.That(Events(pool), Is.EqualTo(a.Select(key => new KvEvent(key, Removed: false))));
+        pool.ClearEvents();
+
+        // Act
+        PublishChain(pool, b);
+
+        // Assert: a loses two blocks for b's second and third, its tail first.
+        Assert.That(Events(pool), Is.EqualTo(new KvEvent[]
+        {
+            new(b[0], false), new(a[2], true), new(b[1], false), new(a[1], true), new(b[2], false),
+        }));
+    }
+
+    [Test]
+    public void Events_NotAskedFor_AreNotRecorded()
+    {
+        var pool = new BlockPool(4);
+        PublishChain(pool, Keys("a", 3));
+        Assert.That(pool.Events.Length, Is.Zero);
+    }
+
+    [Test]
     public void TryAllocate_NothingFree_EvictsTheTailOfTheLeastRecentlyUsed()
     {
         // Arrange: a is used again after b, so b goes first, from its tail.
@@ -131,6 +162,8 @@ internal sealed class BlockPoolTests
         Assert.That(pool.Tree.Match([keys[1], keys[2]]), Is.Zero, "the second block is not a first block");
         Assert.That(pool.Tree.Match([keys[0], keys[2]]), Is.EqualTo(1), "the third is not under the first");
     }
+
+    private static KvEvent[] Events(BlockPool pool) => pool.Events.ToArray();
 
     private static BlockTable PublishChain(BlockPool pool, ReadOnlySpan<BlockKey> keys)
     {
