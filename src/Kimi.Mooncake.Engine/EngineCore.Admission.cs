@@ -54,7 +54,7 @@ public sealed partial class EngineCore
     /// <summary>Whether another sequence is making blocks that this one lacks.</summary>
     private bool AwaitsBlock(Sequence sequence)
     {
-        if (sequence.AwaitedBlock >= 0 && _inFlight.ContainsKey(sequence.Keys.Keys[sequence.AwaitedBlock]))
+        if (sequence.AwaitedBlock >= 0 && IsMadeFor(sequence, sequence.Keys.Keys[sequence.AwaitedBlock]))
         {
             return true;
         }
@@ -72,7 +72,7 @@ public sealed partial class EngineCore
         var keys = sequence.Keys.Keys[..ReusableBlocks(sequence)];
         var matched = _pool.Tree.Match(keys);
         var made = matched;
-        while (made < keys.Length && _inFlight.ContainsKey(keys[made]))
+        while (made < keys.Length && IsMadeFor(sequence, keys[made]))
         {
             made++;
         }
@@ -80,6 +80,14 @@ public sealed partial class EngineCore
         sequence.AwaitedBlock = made > matched ? made - 1 : -1;
         sequence.ExpectedBlocks = made;
     }
+
+    /// <summary>
+    /// Whether another sequence is making a block that this one may wait for. What is computed for another worker never
+    /// waits for what another worker computes: that one may be waiting for this one.
+    /// </summary>
+    private bool IsMadeFor(Sequence sequence, in Core.BlockKey key) =>
+        _inFlight.TryGetValue(key, out var maker)
+        && !(sequence.Mode == SequenceMode.PrefillOnly && maker.State == SequenceState.Importing);
 
     /// <summary>Gives a sequence its cached prefix and empty blocks for the rest of its tokens; all or none.</summary>
     private bool TryReserve(Sequence sequence)
