@@ -9,7 +9,8 @@ public static class WorkerMessages
 {
     private const string RefusalTrailer = "mooncake-refusal-bin";
 
-    /// <summary>The message of a status.</summary>
+    /// <summary>The message of a worker's status.</summary>
+    /// <exception cref="ArgumentException">A metric has labels, which only a cluster's have.</exception>
     public static Wire.GetStatusResponse ToMessage(WorkerStatus status)
     {
         ArgumentNullException.ThrowIfNull(status);
@@ -26,6 +27,11 @@ public static class WorkerMessages
         };
         foreach (var metric in status.Metrics)
         {
+            if (metric.Labels.Length > 0)
+            {
+                throw new ArgumentException($"metric {metric.Name} has labels, its message has none", nameof(status));
+            }
+
             message.Metrics.Add(new Wire.Metric
             {
                 Name = metric.Name,

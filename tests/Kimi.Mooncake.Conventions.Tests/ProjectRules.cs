@@ -31,7 +31,7 @@ internal static class ProjectRules
         ["Conductor"] = ["Core", "KvCache"],
         ["Transfer"] = ["Core", "Protocol", "Grpc.Net.Common"],
         ["Store"] = ["Core", "KvCache", "Protocol", "Transfer"],
-        ["Cluster"] = ["Core", "Protocol", "Conductor"],
+        ["Cluster"] = ["Core", "Protocol", "KvCache", "Conductor"],
         ["Cluster.Orleans"] = ["Core", "Cluster", "Conductor"],
         ["Kernels.Ilgpu"] = ["Core", "Kernels", "Models"],
         ["Simulation"] = ["Core", "KvCache", "Engine", "Conductor"],

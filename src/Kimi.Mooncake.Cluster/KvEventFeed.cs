@@ -1,0 +1,115 @@
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.KvCache;
+
+namespace Kimi.Mooncake.Cluster;
+
+/// <summary>
+/// The keys that a node has at the moment, and their latest changes by number. One thread publishes, others read; a
+/// reader that has fallen behind the log's length starts again from a snapshot.
+/// </summary>
+public sealed class KvEventFeed
+{
+    /// <summary>Events that the log keeps unless told otherwise.</summary>
+    public const int LogEventsDefault = 65_536;
+
+    private readonly Lock _lock = new();
+    private readonly KvEvent[] _log;
+
+    // The value orders the keys of a snapshot: a key that was added later comes later, so parents come first.
+    private readonly Dictionary<BlockKey, long> _keys = [];
+    private long _last;
+
+    /// <summary>A feed of a node that has no keys yet.</summary>
+    /// <param name="logEventsMax">Events that the log keeps for readers that have not had them; at least 1.</param>
+    public KvEventFeed(int logEventsMax = LogEventsDefault)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(logEventsMax, 1);
+        _log = new KvEvent[logEventsMax];
+    }
+
+    /// <summary>Raised after events were published, by the thread that did; must return at once.</summary>
+    internal event Action? Published;
+
+    /// <summary>Number of the latest event; 0 before the first.</summary>
+    public long LastSequence
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _last;
+            }
+        }
+    }
+
+    /// <summary>Takes events in the order in which they happened. Waits for nobody but a copying reader.</summary>
+    /// <param name="events">Each added key comes after its parent.</param>
+    public void Publish(ReadOnlySpan<KvEvent> events)
+    {
+        if (events.IsEmpty)
+        {
+            return;
+        }
+
+        lock (_lock)
+        {
+            foreach (var change in events)
+            {
+                _last++;
+                _log[_last % _log.Length] = change;
+                if (change.Removed)
+                {
+                    _keys.Remove(change.Key);
+                }
+                else
+                {
+                    _keys[change.Key] = _last;
+                }
+            }
+        }
+
+        Published?.Invoke();
+    }
+
+    /// <summary>All keys that are there, each after its parent, and the number of the last event they contain.</summary>
+    internal (BlockKey[] Keys, long Sequence) Snapshot()
+    {
+        BlockKey[] keys;
+        long[] order;
+        long sequence;
+        lock (_lock)
+        {
+            keys = [.. _keys.Keys];
+            order = [.. _keys.Values];
+            sequence = _last;
+        }
+
+        Array.Sort(order, keys);
+        return (keys, sequence);
+    }
+
+    /// <summary>Copies events.</summary>
+    /// <param name="first">Number of the first one wanted.</param>
+    /// <param name="destination">Where they go.</param>
+    /// <param name="count">How many there were.</param>
+    /// <returns>False when the log does not have the first one any more.</returns>
+    internal bool TryRead(long first, Span<KvEvent> destination, out int count)
+    {
+        lock (_lock)
+        {
+            count = 0;
+            if (first <= _last - _log.Length)
+            {
+                return false;
+            }
+
+            count = (int)Math.Min(destination.Length, Math.Max(0, _last - first + 1));
+            for (var i = 0; i < count; i++)
+            {
+                destination[i] = _log[(first + i) % _log.Length];
+            }
+
+            return true;
+        }
+    }
+}
