@@ -60,4 +60,17 @@ internal static partial class ClusterLog
     [LoggerMessage(EventId = 14, EventName = "Draining", Level = LogLevel.Information,
         Message = "Node {NodeId} takes no new work")]
     public static partial void Draining(ILogger logger, string nodeId);
+
+    [LoggerMessage(EventId = 15, EventName = "Retried", Level = LogLevel.Warning,
+        Message = "Request {RequestId} is routed again after {Tokens} tokens: {Reason} at node {NodeId}: {Cause}")]
+    public static partial void Retried(
+        ILogger logger, string requestId, RetryReason reason, string nodeId, int tokens, string cause);
+
+    [LoggerMessage(EventId = 16, EventName = "ClusterReady", Level = LogLevel.Information,
+        Message = "Requests can be served; {Nodes} nodes are registered")]
+    public static partial void ClusterReady(ILogger logger, int nodes);
+
+    [LoggerMessage(EventId = 17, EventName = "StatusMissing", Level = LogLevel.Debug,
+        Message = "Node {NodeId} does not tell its counters: {Reason}")]
+    public static partial void StatusMissing(ILogger logger, string nodeId, string reason);
 }

@@ -20,6 +20,7 @@ public sealed class NodeAgent : IAsyncDisposable
     private readonly Backoff _backoff;
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _registered = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<string> _refused = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private IReadOnlyList<string> _storeNodes = [];
     private Task _running = Task.CompletedTask;
     private string _lastFault = "";
@@ -63,6 +64,9 @@ public sealed class NodeAgent : IAsyncDisposable
     /// <summary>Ends when the node is a member for the first time.</summary>
     public Task Registered => _registered.Task;
 
+    /// <summary>Ends with the reason when the conductor refuses the node for the first time; the agent asks on.</summary>
+    public Task<string> Refused => _refused.Task;
+
     /// <summary>Registers, and stays registered.</summary>
     public void Start() => _running = Task.Run(RunAsync);
 
@@ -72,6 +76,7 @@ public sealed class NodeAgent : IAsyncDisposable
         await _stopping.CancelAsync().ConfigureAwait(false);
         await _running.ConfigureAwait(false);
         _registered.TrySetCanceled();
+        _refused.TrySetCanceled();
         _stopping.Dispose();
     }
 
@@ -137,6 +142,7 @@ public sealed class NodeAgent : IAsyncDisposable
                 return answer.Accepted;
             case Wire.ConductorMessage.MessageOneofCase.Refused:
                 ClusterLog.Refused(_logger, _identity.NodeId, answer.Refused.Reason, _options.RefusedRetryMs);
+                _refused.TrySetResult(answer.Refused.Reason);
                 return null;
             default:
                 throw new InvalidDataException($"the conductor answered a registration with {answer}");

@@ -33,6 +33,7 @@ internal sealed class FailureResponse(GatewayOptions options, ILogger logger)
                 "prompt", $"The prompt does not fit this server's memory: {tooLong.Message}."),
             BadHttpRequestException { StatusCode: StatusCodes.Status408RequestTimeout } => ApiException.BodyTooSlow(),
             NoWorkerException none => ApiException.NotReady($"The server is not ready: {none.Message}"),
+            ConductorUnavailableException away => ApiException.NotReady($"The server is not ready: {away.Message}"),
             DrainingException draining => ApiException.NotReady($"The server is not ready: {draining.Message}"),
             WorkerUnavailableException away => ApiException.NotReady($"The server lost its worker: {away.Message}"),
             BadHttpRequestException bad => new ApiException(
