@@ -48,6 +48,9 @@ internal sealed class EngineLoop
     /// <summary>Why the loop ended before it was told to; null while it runs.</summary>
     public Exception? Failure => _failure;
 
+    /// <summary>The engine's time.</summary>
+    public TimeSpan Now => _time.GetElapsedTime(_started);
+
     /// <summary>Load and counters after the last step.</summary>
     public EngineStatus Status()
     {
@@ -124,7 +127,7 @@ internal sealed class EngineLoop
             while (!_stopping)
             {
                 TakeCommands();
-                var outcome = _engine.Step(_time.GetElapsedTime(_started));
+                var outcome = _engine.Step(Now);
                 Deliver();
                 if (outcome == StepOutcome.Idle)
                 {
@@ -190,13 +193,13 @@ internal sealed class EngineLoop
     {
         try
         {
-            var admission = _engine.Submit(stream.Request, _time.GetElapsedTime(_started), stream.Cancellation);
+            var admission = _engine.Submit(stream.Request, Now, stream.Mode, stream.Cancellation);
             if (admission.Reason == AdmissionReason.Accepted)
             {
                 _streams.Add(admission.SequenceId, stream);
             }
 
-            stream.Admission.SetResult(admission);
+            stream.Answer(admission);
         }
         catch (ArgumentException exception)
         {
@@ -211,6 +214,11 @@ internal sealed class EngineLoop
             if (!_streams.TryGetValue(engineEvent.SequenceId, out var stream))
             {
                 throw new InvalidOperationException($"nobody reads the events of sequence {engineEvent.SequenceId}");
+            }
+
+            if (engineEvent.Kind == EngineEventKind.Reserved)
+            {
+                stream.Reserve(_engine.BlockIdsOf(engineEvent.SequenceId));
             }
 
             stream.Write(engineEvent);

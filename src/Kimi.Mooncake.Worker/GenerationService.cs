@@ -1,6 +1,5 @@
 using Grpc.Core;
 using Kimi.Mooncake.Cluster;
-using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Protocol;
 using Microsoft.Extensions.Logging;
 using Wire = Kimi.Mooncake.Protocol.V1;
@@ -35,55 +34,16 @@ public sealed class GenerationService(ITokenGenerator generator, ILogger<Generat
         var ended = context.CancellationToken;
         try
         {
-            RequireModel(request.ModelFingerprint);
-            await foreach (var next in generator.GenerateAsync(Read(request), ended).ConfigureAwait(false))
+            WorkerCalls.RequireModel(generator.Model, request.ModelFingerprint);
+            var prompt = WorkerCalls.Read(() => GenerationMessages.ToRequest(request));
+            await foreach (var next in generator.GenerateAsync(prompt, ended).ConfigureAwait(false))
             {
                 await responseStream.WriteAsync(GenerationMessages.ToMessage(next), ended).ConfigureAwait(false);
             }
         }
-        catch (ArgumentException fault)
+        catch (Exception fault)
         {
-            throw new RpcException(new Status(StatusCode.InvalidArgument, fault.Message));
-        }
-        catch (QueueFullException refusal)
-        {
-            throw WorkerMessages.ToRpcException(refusal);
-        }
-        catch (PromptTooLongException refusal)
-        {
-            throw WorkerMessages.ToRpcException(refusal);
-        }
-        catch (Exception) when (ended.IsCancellationRequested)
-        {
-            // Whatever a closed connection throws: the generation has been disposed, and nobody is left to be told.
-            throw new RpcException(new Status(StatusCode.Cancelled, "the call was ended"));
-        }
-        catch (Exception fault) when (fault is not RpcException)
-        {
-            WorkerLog.CallFailed(logger, request.RequestId, fault);
-            throw new RpcException(new Status(StatusCode.Internal, $"the generation failed: {fault.Message}"));
-        }
-    }
-
-    private static GenerationRequest Read(Wire.GenerateRequest message)
-    {
-        try
-        {
-            return GenerationMessages.ToRequest(message);
-        }
-        catch (InvalidDataException fault)
-        {
-            throw new RpcException(new Status(StatusCode.InvalidArgument, fault.Message));
-        }
-    }
-
-    private void RequireModel(string fingerprint)
-    {
-        if (fingerprint.Length > 0 && fingerprint != generator.Model.Fingerprint)
-        {
-            throw new RpcException(new Status(
-                StatusCode.FailedPrecondition,
-                $"the tokens belong to the model {fingerprint}, this worker serves {generator.Model.Fingerprint}"));
+            throw WorkerCalls.ToRpcException(fault, request.RequestId, logger, ended);
         }
     }
 }

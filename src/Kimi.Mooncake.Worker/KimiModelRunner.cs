@@ -1,3 +1,4 @@
+using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Kernels;
@@ -12,25 +13,114 @@ internal delegate void LogitsObserver(Sequence sequence, int position, ReadOnlyS
 /// <summary>
 /// Runs the engine's steps on a <see cref="KimiModel"/> and draws tokens. Used by the engine's thread only.
 /// </summary>
-internal sealed class KimiModelRunner(KimiModel model, PagedKvMemory kv) : IModelRunner
+internal sealed class KimiModelRunner : IModelRunner
 {
+    private readonly KimiModel _model;
+    private readonly PagedKvMemory _kv;
+    private readonly TimeProvider _time;
     private readonly ForwardBatch _batch = new();
-    private readonly Sampler _sampler = new(model.Config.VocabularySize);
+    private readonly Sampler _sampler;
     private readonly TokenLogprob[] _top = new TokenLogprob[SamplingParameters.TopLogprobsMax];
+    private readonly Dictionary<long, HandOverSender> _senders = [];
+    private readonly List<HandOverSender> _sending = [];
+    private readonly Action<int> _layerWritten;
+
+    public KimiModelRunner(KimiModel model, PagedKvMemory kv, TimeProvider time)
+    {
+        _model = model;
+        _kv = kv;
+        _time = time;
+        _sampler = new Sampler(model.Config.VocabularySize);
+        _layerWritten = SendLayer;
+    }
+
+    /// <summary>What its steps take.</summary>
+    public StepTimes Times { get; } = new();
 
     public LogitsObserver? Observer { get; set; }
 
     public void Execute(StepPlan plan, StepResult result)
     {
+        var start = _time.GetTimestamp();
         _batch.Clear();
         // Absorbed attention works on leading rows, so decode slices come first whatever the plan's order.
         AddSlices(plan, SliceKind.Decode);
         AddSlices(plan, SliceKind.Prefill);
-        var logits = model.Forward(_batch, kv);
+        BeginSending(plan);
+        var logits = _model.Forward(_batch, _kv, _sending.Count > 0 ? _layerWritten : null);
+        EndSending();
         var tokens = result.Reset(plan.Count);
         var row = 0;
         row = Draw(plan, SliceKind.Decode, logits, row, tokens);
         Draw(plan, SliceKind.Prefill, logits, row, tokens);
+        Measure(plan, _time.GetElapsedTime(start));
+    }
+
+    /// <summary>From now on the sequence's KV is sent while it is computed.</summary>
+    public void Attach(long sequenceId, HandOverSender sender) => _senders.Add(sequenceId, sender);
+
+    /// <summary>Nothing more of the sequence is sent.</summary>
+    public void Detach(long sequenceId) => _senders.Remove(sequenceId);
+
+    private void BeginSending(StepPlan plan)
+    {
+        _sending.Clear();
+        if (_senders.Count == 0)
+        {
+            return;
+        }
+
+        foreach (ref readonly var slice in plan.Slices)
+        {
+            if (slice.Kind == SliceKind.Prefill && _senders.TryGetValue(slice.Sequence.Id, out var sender))
+            {
+                sender.BeginStep(slice.Sequence.BlockIds, slice.Start, slice.Count);
+                _sending.Add(sender);
+            }
+        }
+    }
+
+    private void SendLayer(int layer)
+    {
+        foreach (var sender in _sending)
+        {
+            sender.WriteLayer(layer);
+        }
+    }
+
+    private void EndSending()
+    {
+        foreach (var sender in _sending)
+        {
+            sender.EndStep();
+        }
+    }
+
+    private void Measure(StepPlan plan, TimeSpan elapsed)
+    {
+        var tokens = 0;
+        var pairs = 0.0;
+        var decodeRows = 0;
+        foreach (ref readonly var slice in plan.Slices)
+        {
+            if (slice.Sequence.Cancellation.IsCancellationRequested)
+            {
+                // It may have been left uncomputed, so that the time says nothing.
+                return;
+            }
+
+            if (slice.Kind == SliceKind.Decode)
+            {
+                decodeRows++;
+            }
+            else
+            {
+                tokens += slice.Count;
+                pairs += PrefillCost.Pairs(slice.Start, slice.Start + slice.Count);
+            }
+        }
+
+        Times.Add(tokens, pairs, decodeRows, elapsed);
     }
 
     private void AddSlices(StepPlan plan, SliceKind kind)

@@ -13,7 +13,7 @@ namespace Kimi.Mooncake.Worker;
 /// Prefill, decode and store of one process: a model, its KV pool, the engine that schedules them, and the way to the
 /// store. Owns all of them except the model file and the store.
 /// </summary>
-public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
+public sealed partial class KimiWorker : ITokenGenerator, IAsyncDisposable
 {
     private readonly IKernels _kernels;
     private readonly PagedKvMemory _kv;
@@ -21,6 +21,7 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
     private readonly StoreConnector? _connector;
     private readonly KvBlockStore? _store;
     private readonly EngineLoop _loop;
+    private readonly TimeProvider _time;
 
     /// <summary>Brings the weights into memory and starts the engine's thread.</summary>
     /// <param name="model">The model; it must outlive the worker.</param>
@@ -30,6 +31,7 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
     /// <param name="connectorOptions">Bounds of transfers to and from the store.</param>
     /// <param name="time">Clock.</param>
     /// <param name="logger">Takes what an operator should know.</param>
+    /// <param name="peers">The way to other workers; null where there are none.</param>
     /// <exception cref="Kimi.Mooncake.Models.Gguf.ModelFileException">
     /// A tensor is missing or has another shape or type.
     /// </exception>
@@ -41,7 +43,8 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
         KvBlockStore? store,
         StoreConnectorOptions connectorOptions,
         TimeProvider time,
-        ILogger logger)
+        ILogger logger,
+        WorkerPeers? peers = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
@@ -55,7 +58,9 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
         _model = new KimiModel(model.File, model.Config, _kernels, rowsMax, engineOptions.RunningSequencesMax);
         _store = store;
         _connector = store is null ? null : new StoreConnector(store, _kv, connectorOptions, () => _loop?.Wake());
-        Runner = new KimiModelRunner(_model, _kv);
+        _time = time;
+        _peers = peers;
+        Runner = new KimiModelRunner(_model, _kv, time);
         var engine = new EngineCore(engineOptions, layout, model.Fingerprint, blockCount, Runner, _connector);
         _loop = new EngineLoop(engine, time, logger);
         Model = new ModelCard(
@@ -98,16 +103,10 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
         GenerationRequest request, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(request);
-        foreach (var token in request.PromptTokens)
-        {
-            if ((uint)token >= (uint)Model.VocabularySize)
-            {
-                throw new ArgumentException(
-                    $"token {token}; ids are 0 to {Model.VocabularySize - 1}", nameof(request));
-            }
-        }
-
-        return StreamAsync(request, cancellationToken);
+        CheckTokens(request);
+        return IsPrefilledElsewhere(request)
+            ? ImportAsync(request, cancellationToken)
+            : GenerateHereAsync(request, cancellationToken);
     }
 
     /// <inheritdoc />
@@ -119,19 +118,20 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
         {
             Ready = failure is null,
             NotReadyReason = failure?.Message ?? "",
-            Waiting = status.Waiting + status.Loading,
+            Waiting = status.Waiting + status.Loading + status.Importing,
             Running = status.Running,
             BlocksTotal = status.BlocksTotal,
             BlocksFree = status.BlocksFree,
             BlocksCached = status.BlocksCached,
             BlocksHeld = status.BlocksHeld,
-            Metrics = WorkerMetrics.Of(status, _store?.Statistics()),
+            Metrics = WorkerMetrics.Of(status, Runner.Times, HandOvers, _store?.Statistics()),
         };
     }
 
     /// <summary>Cancels every request, waits for transfers, and frees all memory.</summary>
     public async ValueTask DisposeAsync()
     {
+        await _open.CloseAsync().ConfigureAwait(false);
         await _loop.StopAsync().ConfigureAwait(false);
         _connector?.Dispose();
         _model.Dispose();
@@ -156,7 +156,19 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
                 nameof(options));
     }
 
-    private async IAsyncEnumerable<GenerationEvent> StreamAsync(
+    private void CheckTokens(GenerationRequest request)
+    {
+        foreach (var token in request.PromptTokens.Concat(request.GeneratedTokens))
+        {
+            if ((uint)token >= (uint)Model.VocabularySize)
+            {
+                throw new ArgumentException(
+                    $"token {token}; ids are 0 to {Model.VocabularySize - 1}", nameof(request));
+            }
+        }
+    }
+
+    private async IAsyncEnumerable<GenerationEvent> GenerateHereAsync(
         GenerationRequest request, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         // The engine must hear of it when the reader stops early without cancelling.
@@ -166,7 +178,7 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
         var finished = false;
         try
         {
-            Refuse(await stream.Admission.Task.WaitAsync(cancellationToken).ConfigureAwait(false));
+            WorkerRefusals.Throw(await stream.Admission.Task.WaitAsync(cancellationToken).ConfigureAwait(false));
             await foreach (var next in stream.Events.ReadAllAsync(cancellationToken).ConfigureAwait(false))
             {
                 finished = next.Kind == EngineEventKind.Finished;
@@ -180,19 +192,6 @@ public sealed class KimiWorker : ITokenGenerator, IAsyncDisposable
                 await reading.CancelAsync().ConfigureAwait(false);
                 _loop.Wake();
             }
-        }
-    }
-
-    private static void Refuse(AdmissionResult admission)
-    {
-        switch (admission.Reason)
-        {
-            case AdmissionReason.QueueFull:
-                throw new QueueFullException(admission.Value, admission.ValueMax);
-            case AdmissionReason.TooLong:
-                throw new PromptTooLongException(admission.Value, admission.ValueMax);
-            default:
-                return;
         }
     }
 }

@@ -14,15 +14,19 @@ namespace Kimi.Mooncake.Worker;
 /// </remarks>
 internal sealed class RequestStream
 {
-    // Prefill finished, finished, and progress that has not been read.
-    private const int OtherEventsMax = 66;
+    // Admitted or reserved, prefill finished, finished, and progress that has not been read.
+    private const int OtherEventsMax = 67;
 
     private readonly Channel<EngineEvent> _events;
 
-    public RequestStream(GenerationRequest request, CancellationToken cancellation)
+    private int[] _blockIds = [];
+
+    public RequestStream(
+        GenerationRequest request, CancellationToken cancellation, SequenceMode mode = SequenceMode.Whole)
     {
         Request = request;
         Cancellation = cancellation;
+        Mode = mode;
         _events = Channel.CreateBounded<EngineEvent>(
             new BoundedChannelOptions(request.MaxNewTokens + OtherEventsMax)
             {
@@ -36,17 +40,44 @@ internal sealed class RequestStream
 
     public CancellationToken Cancellation { get; }
 
+    /// <summary>Which part of the request is done here.</summary>
+    public SequenceMode Mode { get; }
+
+    /// <summary>Its name in the engine; null before it was accepted. For the engine's thread.</summary>
+    public long? SequenceId { get; private set; }
+
+    /// <summary>Called by the engine's thread with the sequence's id, before its first step.</summary>
+    public Action<long>? Accepted { get; init; }
+
+    /// <summary>The blocks of its prompt; for whoever has read <see cref="EngineEventKind.Reserved"/>.</summary>
+    public ReadOnlySpan<int> BlockIds => _blockIds;
+
     /// <summary>Completes when the engine has taken or refused the request.</summary>
     public TaskCompletionSource<AdmissionResult> Admission { get; } =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public ChannelReader<EngineEvent> Events => _events.Reader;
 
+    /// <summary>Called by the engine's thread when the request is taken or refused.</summary>
+    public void Answer(AdmissionResult admission)
+    {
+        if (admission.Reason == AdmissionReason.Accepted)
+        {
+            SequenceId = admission.SequenceId;
+            Accepted?.Invoke(admission.SequenceId);
+        }
+
+        Admission.SetResult(admission);
+    }
+
+    /// <summary>Called by the engine's thread, before the event that tells of it.</summary>
+    public void Reserve(ReadOnlySpan<int> blockIds) => _blockIds = blockIds.ToArray();
+
     /// <summary>Called by the engine's thread.</summary>
     public void Write(in EngineEvent engineEvent)
     {
         // Progress may not take the room that tokens and the end are sure to need.
-        if (engineEvent.Kind == EngineEventKind.PrefillProgressed && _events.Reader.Count >= OtherEventsMax - 2)
+        if (engineEvent.Kind == EngineEventKind.PrefillProgressed && _events.Reader.Count >= OtherEventsMax - 3)
         {
             return;
         }

@@ -20,4 +20,9 @@ internal static partial class WorkerLog
     [LoggerMessage(EventId = 4, EventName = "CallFailed", Level = LogLevel.Error,
         Message = "The call of request {RequestId} failed")]
     public static partial void CallFailed(ILogger logger, string requestId, Exception exception);
+
+    [LoggerMessage(EventId = 5, EventName = "HandOverFailed", Level = LogLevel.Warning,
+        Message = "Request {RequestId}: its prompt could not be handed over to {Destination}")]
+    public static partial void HandOverFailed(
+        ILogger logger, string requestId, string destination, Exception exception);
 }

@@ -7,13 +7,16 @@ namespace Kimi.Mooncake.Worker;
 /// <summary>The worker's counters under their Prometheus names.</summary>
 internal static class WorkerMetrics
 {
-    public static IReadOnlyList<Metric> Of(in EngineStatus status, StoreStatistics? store)
+    public static IReadOnlyList<Metric> Of(
+        in EngineStatus status, StepTimes steps, HandOverCounters handOvers, StoreStatistics? store)
     {
         var metrics = new List<Metric>();
         AddLoad(metrics, status);
         AddRequests(metrics, status.Counters);
         AddTokens(metrics, status.Counters);
         AddTransfers(metrics, status.Counters);
+        AddSteps(metrics, steps);
+        AddHandOvers(metrics, status.Counters, handOvers);
         if (store is not null)
         {
             AddStore(metrics, store);
@@ -27,6 +30,12 @@ internal static class WorkerMetrics
         metrics.Add(Gauge("requests_waiting", "Requests that wait for admission.", status.Waiting));
         metrics.Add(Gauge("requests_loading", "Requests whose stored blocks are being loaded.", status.Loading));
         metrics.Add(Gauge("requests_running", "Requests that are prefilled or decoded.", status.Running));
+        metrics.Add(Gauge("requests_importing", "Requests whose prompt another worker computes.", status.Importing));
+        metrics.Add(Gauge("requests_exporting", "Prompts computed for another worker that may still be read.",
+            status.Exporting));
+        metrics.Add(Gauge("queued_prefill_tokens", "Prompt tokens still to be computed here.",
+            status.QueuedPrefillTokens));
+        metrics.Add(Gauge("draining", "Whether nothing new is taken.", status.Draining ? 1 : 0));
         metrics.Add(Gauge("requests_settling", "Finished requests to be settled when idle.", status.Settling));
         metrics.Add(Gauge("kv_blocks_total", "Blocks in the KV pool.", status.BlocksTotal));
         metrics.Add(Gauge("kv_blocks_free", "Blocks that hold nothing.", status.BlocksFree));
@@ -43,6 +52,8 @@ internal static class WorkerMetrics
             counters.RequestsRefusedQueueFull));
         metrics.Add(Counter("requests_refused_too_long_total", "Requests refused: larger than the pool.",
             counters.RequestsRefusedTooLong));
+        metrics.Add(Counter("requests_refused_draining_total", "Requests refused: the worker drains.",
+            counters.RequestsRefusedDraining));
         metrics.Add(Counter("requests_stopped_total", "Requests ended by a stop token.", counters.FinishedStop));
         metrics.Add(Counter("requests_length_total", "Requests ended by their token limit.", counters.FinishedLength));
         metrics.Add(Counter("requests_cancelled_total", "Requests cancelled.", counters.FinishedCancelled));
@@ -83,6 +94,58 @@ internal static class WorkerMetrics
             counters.BlocksSaveFailed));
         metrics.Add(Counter("kv_blocks_save_dropped_total", "Blocks not stored because too many waited.",
             counters.BlocksSaveDropped));
+    }
+
+    private static void AddSteps(List<Metric> metrics, StepTimes steps)
+    {
+        AddHistogram(metrics, "tbt_seconds", "Steps in which a sequence was decoded", steps.Decode.Snapshot());
+        metrics.Add(Gauge("decode_step_seconds", "Time of a step that only decodes.", steps.DecodeSeconds));
+        var cost = steps.PrefillCost;
+        metrics.Add(Gauge("prefill_fixed_seconds", "Measured cost of a prefill step.", cost.FixedSeconds));
+        metrics.Add(Gauge("prefill_token_seconds", "Measured cost of a prompt token.", cost.TokenSeconds));
+        metrics.Add(Gauge("prefill_pair_seconds", "Measured cost of a pair of prompt tokens.", cost.PairSeconds));
+    }
+
+    private static void AddHandOvers(List<Metric> metrics, in EngineCounters counters, HandOverCounters handOvers)
+    {
+        var sums = handOvers.Snapshot();
+        var tail = handOvers.Tail.Snapshot();
+        metrics.Add(Counter("prefills_exported_total", "Prompts computed for other workers.",
+            counters.PrefillsExported));
+        metrics.Add(Counter("prefills_imported_total", "Prompts computed by other workers.",
+            counters.PrefillsImported));
+        metrics.Add(Counter("imported_tokens_total", "Prompt tokens whose KV came from another worker.",
+            counters.ImportedTokens));
+        metrics.Add(Counter("import_seconds_total", "Time that requests waited for another worker's prefill.",
+            counters.ImportTime.TotalSeconds));
+        metrics.Add(Counter("handovers_total", "Prompts handed over completely.", sums.Exports));
+        metrics.Add(Counter("handover_sent_bytes_total", "KV handed over to other workers.", sums.BytesSent));
+        metrics.Add(Counter("handover_received_bytes_total", "KV taken over from other workers.", sums.BytesReceived));
+        metrics.Add(Counter("handover_seconds_total", "From the first frame to the last acknowledgement.",
+            sums.TotalSeconds));
+        metrics.Add(Gauge("handover_overlap", "Share of that time that prefill hid.",
+            sums.TotalSeconds == 0 ? 0 : 1 - (tail.SumSeconds / sums.TotalSeconds)));
+        AddHistogram(metrics, "handover_tail_seconds", "Hand-overs that ended after the prefill", tail);
+        metrics.Add(Counter("imports_failed_refused_total", "Imports failed: the other worker failed or was away.",
+            sums.Failures[(int)ImportFailure.Refused]));
+        metrics.Add(Counter("imports_failed_deadline_total", "Imports failed: the other worker took too long.",
+            sums.Failures[(int)ImportFailure.Deadline]));
+        metrics.Add(Counter("imports_failed_protocol_total", "Imports failed: not what was agreed arrived.",
+            sums.Failures[(int)ImportFailure.Protocol]));
+    }
+
+    private static void AddHistogram(
+        List<Metric> metrics, string name, string help, HistogramSnapshot histogram)
+    {
+        for (var i = 0; i < Histogram.Bounds.Count; i++)
+        {
+            var microseconds = (long)Math.Round(Histogram.Bounds[i] * 1e6);
+            metrics.Add(Counter(
+                $"{name}_le_{microseconds}us_total", $"{help} within {microseconds} us.", histogram.Cumulative[i]));
+        }
+
+        metrics.Add(Counter($"{name}_count_total", $"{help}, all.", histogram.Count));
+        metrics.Add(Counter($"{name}_sum_total", $"{help}, seconds of all.", histogram.SumSeconds));
     }
 
     private static void AddStore(List<Metric> metrics, StoreStatistics store)

@@ -26,7 +26,7 @@ internal sealed class DecodeAllocationTests
             layout,
             model.Fingerprint,
             kv.BlockCount,
-            new KimiModelRunner(network, kv),
+            new KimiModelRunner(network, kv, TimeProvider.System),
             connector: null);
         for (var i = 0; i < Sequences; i++)
         {

@@ -1,0 +1,69 @@
+using Kimi.Mooncake.Conductor;
+
+namespace Kimi.Mooncake.Worker;
+
+/// <summary>What steps take here: told by the runner of each, asked by whoever reports load.</summary>
+internal sealed class StepTimes
+{
+    // A mean over the last twenty or so: steps of a batch are alike.
+    private const double NewestShare = 0.1;
+
+    private readonly Lock _lock = new();
+    private readonly PrefillCostFit _prefill = new();
+    private double _decodeSeconds;
+
+    /// <summary>Steps in which at least one sequence was decoded: the time between two of its tokens.</summary>
+    public Histogram Decode { get; } = new();
+
+    /// <summary>What prefill costs.</summary>
+    public PrefillCost PrefillCost
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _prefill.Current;
+            }
+        }
+    }
+
+    /// <summary>Seconds of a step in which sequences were only decoded; 0 before the first.</summary>
+    public double DecodeSeconds
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _decodeSeconds;
+            }
+        }
+    }
+
+    /// <summary>A step was computed.</summary>
+    /// <param name="prefillTokens">Prompt positions that it computed.</param>
+    /// <param name="prefillPairs">Their pairs, see <see cref="PrefillCost.Pairs"/>.</param>
+    /// <param name="decodeRows">Sequences that it decoded.</param>
+    /// <param name="elapsed">Time that it took.</param>
+    public void Add(long prefillTokens, double prefillPairs, int decodeRows, TimeSpan elapsed)
+    {
+        if (decodeRows > 0)
+        {
+            Decode.Add(elapsed);
+        }
+
+        lock (_lock)
+        {
+            if (prefillTokens == 0)
+            {
+                _decodeSeconds = _decodeSeconds == 0
+                    ? elapsed.TotalSeconds
+                    : _decodeSeconds + (NewestShare * (elapsed.TotalSeconds - _decodeSeconds));
+            }
+            else
+            {
+                var decoding = decodeRows > 0 ? _decodeSeconds : 0;
+                _prefill.Add(prefillTokens, prefillPairs, elapsed.TotalSeconds - decoding);
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+using System.Net;
+using Kimi.Mooncake.Transfer;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+
+namespace Kimi.Mooncake.Worker.Tests;
+
+/// <summary>A gRPC server on a port of its own; its end breaks off every call at once, as the end of a process does.</summary>
+internal sealed class LoopbackServer : IAsyncDisposable
+{
+    private readonly WebApplication _application;
+
+    private LoopbackServer(WebApplication application) => _application = application;
+
+    public string Address => _application.Services.GetRequiredService<IServer>()
+        .Features.GetRequiredFeature<IServerAddressesFeature>().Addresses.First();
+
+    /// <summary>Starts a server of a prefill service and a transfer engine's service.</summary>
+    public static async Task<LoopbackServer> StartAsync<TPrefill>(TPrefill prefill, TransferService transfer)
+        where TPrefill : class
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Services.AddSingleton(prefill).AddSingleton(transfer);
+        builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
+        builder.Services.AddGrpc(grpc => grpc.MaxReceiveMessageSize = 32 << 20);
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.Zero);
+        builder.WebHost.UseKestrelCore();
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(
+            IPAddress.Loopback, 0, listener => listener.Protocols = HttpProtocols.Http2));
+        var application = builder.Build();
+        application.MapGrpcService<TPrefill>();
+        application.MapGrpcService<TransferService>();
+        await application.StartAsync();
+        return new LoopbackServer(application);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _application.StopAsync(new CancellationToken(canceled: true));
+        await _application.DisposeAsync();
+    }
+
+    private sealed class NoLifetime : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    }
+}
