@@ -14,6 +14,7 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
 {
     private readonly KvBlockStore _store;
     private readonly PagedKvMemory _memory;
+    private readonly SwapSpace _swaps;
     private readonly Action? _wake;
     private readonly ConcurrentQueue<(KvTransferDone Done, StoreConnectorLane? Lane)> _done = new();
     private readonly StoreConnectorLane _loads;
@@ -40,6 +41,7 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
 
         options ??= new StoreConnectorOptions();
         _store = store;
+        _swaps = new SwapSpace(store);
         _memory = memory;
         _wake = wake;
         _loads = new StoreConnectorLane("kv load", options.LoadThreads, options.QueuedLoadsMax, Load, Finish);
@@ -59,19 +61,30 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
         Begin(_saves, keys, parentKeys, blockIds);
 
     /// <inheritdoc />
-    public bool CanSwap => false;
+    public bool CanSwap => true;
 
     /// <inheritdoc />
-    public long BeginSwapOut(long sequenceId, ReadOnlySpan<int> blockIds) => -1;
-
-    /// <inheritdoc />
-    public long BeginSwapIn(long sequenceId, ReadOnlySpan<int> blockIds) => -1;
-
-    /// <inheritdoc />
-    public void DropSwap(long sequenceId)
+    public long BeginSwapOut(long sequenceId, ReadOnlySpan<int> blockIds)
     {
-        // Nothing is ever put aside.
+        var keys = _swaps.Open(sequenceId, blockIds.Length);
+        var ticket = Begin(_saves, keys, keys, blockIds);
+        if (ticket < 0)
+        {
+            _swaps.Drop(sequenceId);
+        }
+
+        return ticket;
     }
+
+    /// <inheritdoc />
+    public long BeginSwapIn(long sequenceId, ReadOnlySpan<int> blockIds)
+    {
+        var keys = _swaps.KeysOf(sequenceId, blockIds.Length);
+        return Begin(_loads, keys, keys, blockIds);
+    }
+
+    /// <inheritdoc />
+    public void DropSwap(long sequenceId) => _swaps.Drop(sequenceId);
 
     /// <inheritdoc />
     public bool TryTakeDone(out KvTransferDone done)
