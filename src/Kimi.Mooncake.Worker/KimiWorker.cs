@@ -5,6 +5,7 @@ using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Models;
 using Kimi.Mooncake.Store;
+using Kimi.Mooncake.Worker.Peers;
 using Microsoft.Extensions.Logging;
 
 namespace Kimi.Mooncake.Worker;
@@ -81,6 +82,8 @@ public sealed partial class KimiWorker : ITokenGenerator, IAsyncDisposable
     internal KimiModelRunner Runner { get; }
 
     internal PagedKvMemory Memory => _kv;
+
+    internal BlockTraffic Traffic { get; } = new();
 
     /// <summary>The KV layout that a worker with these options uses; a store is opened for it.</summary>
     public static KvLayout LayoutOf(LoadedModel model, WorkerOptions options)

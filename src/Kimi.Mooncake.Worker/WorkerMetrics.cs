@@ -148,7 +148,7 @@ internal static class WorkerMetrics
         metrics.Add(Counter($"{name}_sum_total", $"{help}, seconds of all.", histogram.SumSeconds));
     }
 
-    private static void AddStore(List<Metric> metrics, StoreStatistics store)
+    public static void AddStore(List<Metric> metrics, StoreStatistics store)
     {
         metrics.Add(Gauge("store_blocks", "Blocks in the store.", store.Blocks));
         metrics.Add(Gauge("store_blocks_in_memory", "Of these, in memory.", store.BlocksInMemory));

@@ -1,0 +1,114 @@
+using Grpc.Core;
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Protocol;
+using Kimi.Mooncake.Transfer;
+using Wire = Kimi.Mooncake.Protocol.V1;
+
+namespace Kimi.Mooncake.Worker.Peers;
+
+/// <summary>
+/// Blocks of other processes, over gRPC, and their bytes over the transfer engine. Each call ends within the time of
+/// its token; failures are <see cref="RpcException"/>, <see cref="TransferException"/> or cancellation.
+/// </summary>
+/// <param name="transfer">Carries the bytes.</param>
+/// <param name="invokers">Calls to a process by its address.</param>
+internal sealed class PeerBlockClient(TransferEngine transfer, Func<string, CallInvoker> invokers)
+{
+    /// <summary>How many of the first keys a process has, without a gap.</summary>
+    public async Task<int> MatchAsync(string address, BlockKey[] keys, CancellationToken cancellationToken)
+    {
+        var request = new Wire.MatchRequest { Keys = BlockKeyMessages.ToBytes(keys) };
+        var response = await Client(address).MatchAsync(request, cancellationToken: cancellationToken)
+            .ResponseAsync.ConfigureAwait(false);
+        return (int)Math.Min(response.Blocks, (uint)keys.Length);
+    }
+
+    /// <summary>Fetches blocks. When the task has ended, however it did, nothing writes to the memory any more.</summary>
+    /// <param name="address">The process that has them.</param>
+    /// <param name="ownAddress">Where this process takes frames.</param>
+    /// <param name="keys">Keys in prefix order.</param>
+    /// <param name="targets">Memory for each block.</param>
+    /// <param name="blockBytes">Bytes of a block.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    /// <returns>Leading blocks that have come; fewer when the process does not have them all.</returns>
+    public async Task<int> PullAsync(
+        string address, string ownAddress, ReadOnlyMemory<BlockKey> keys, ReadOnlyMemory<nint> targets, int blockBytes,
+        CancellationToken cancellationToken)
+    {
+        using var reservation = transfer.Reserve(targets.Span, blockBytes);
+        var request = new Wire.PullRequest
+        {
+            Keys = BlockKeyMessages.ToBytes(keys.Span),
+            DestinationAddress = ownAddress,
+            Reservation = reservation.Id.Id,
+            Generation = reservation.Id.Generation,
+        };
+        var response = await Client(address).PullAsync(request, cancellationToken: cancellationToken)
+            .ResponseAsync.ConfigureAwait(false);
+        var blocks = (int)Math.Min(response.Blocks, (uint)keys.Length);
+        var expected = (long)blocks * blockBytes;
+        return reservation.BytesWritten >= expected
+            ? blocks
+            : throw new RpcException(new Status(
+                StatusCode.DataLoss,
+                $"{address} sent {reservation.BytesWritten} bytes for {blocks} blocks of {blockBytes} bytes"));
+    }
+
+    /// <summary>
+    /// Gives blocks to a store node. When the task has ended, however it did, nothing reads the memory any more.
+    /// </summary>
+    /// <returns>The blocks that it wanted, and those of them that it stored.</returns>
+    public async Task<(int Wanted, int Stored)> PutAsync(
+        string address, PutBlocks blocks, CancellationToken cancellationToken)
+    {
+        var request = new Wire.BeginPutRequest
+        {
+            Keys = BlockKeyMessages.ToBytes(blocks.Keys),
+            ParentKeys = BlockKeyMessages.ToBytes(blocks.Parents),
+            BlockBytes = checked((uint)blocks.BlockBytes),
+            ModelFingerprint = blocks.Fingerprint,
+        };
+        var client = Client(address);
+        var begun = await client.BeginPutAsync(request, cancellationToken: cancellationToken)
+            .ResponseAsync.ConfigureAwait(false);
+        if (begun.Wanted.Count == 0)
+        {
+            return (0, 0);
+        }
+
+        if (begun.Wanted.Any(index => index >= blocks.Keys.Length))
+        {
+            throw new RpcException(new Status(StatusCode.DataLoss, $"{address} wants blocks that were not offered"));
+        }
+
+        var target = new ReservationId(begun.Reservation, begun.Generation);
+        await SendAsync(address, target, blocks, [.. begun.Wanted], cancellationToken).ConfigureAwait(false);
+        var commit = new Wire.CommitPutRequest { Reservation = target.Id, Generation = target.Generation };
+        var committed = await client.CommitPutAsync(commit, cancellationToken: cancellationToken)
+            .ResponseAsync.ConfigureAwait(false);
+        return (begun.Wanted.Count, (int)committed.Stored);
+    }
+
+    private async Task SendAsync(
+        string address, ReservationId target, PutBlocks blocks, uint[] wanted,
+        CancellationToken cancellationToken)
+    {
+        var frames = wanted.Length * BlockFrames.CountOf(blocks.BlockBytes);
+        var session = await transfer.BeginAsync(
+            address, target, TransferPriority.Replication, frames, cancellationToken).ConfigureAwait(false);
+        await using (session.ConfigureAwait(false))
+        {
+            for (var slot = 0; slot < wanted.Length; slot++)
+            {
+                if (!BlockFrames.TryEnqueue(session, blocks.Sources[(int)wanted[slot]], blocks.BlockBytes, slot))
+                {
+                    break;
+                }
+            }
+
+            await session.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private Wire.KvBlocks.KvBlocksClient Client(string address) => new(invokers(address));
+}

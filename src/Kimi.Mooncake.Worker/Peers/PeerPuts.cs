@@ -1,0 +1,66 @@
+using Kimi.Mooncake.Core;
+
+namespace Kimi.Mooncake.Worker.Peers;
+
+/// <summary>Blocks on their way to store nodes.</summary>
+internal sealed class PeerPuts(PeerParts parts, PeerCalls calls) : IAsyncDisposable
+{
+    private readonly BoundedTasks _tasks = new(parts.Options.PutsMax);
+
+    /// <summary>Whether as many puts run as may.</summary>
+    public bool IsFull => _tasks.IsFull;
+
+    /// <summary>Begins a put; false when as many run as may.</summary>
+    /// <param name="store">The store node.</param>
+    /// <param name="keys">Keys of the blocks.</param>
+    /// <param name="parents">Key of the block before each.</param>
+    /// <param name="blockIds">The blocks in the pool, which stay as they are until <paramref name="done"/>.</param>
+    /// <param name="done">Told whether the store node has all of them now; nothing reads the blocks any more.</param>
+    public bool TryBegin(Peer store, BlockKey[] keys, BlockKey[] parents, int[] blockIds, Action<bool> done) =>
+        _tasks.TryRun(async cancellation =>
+        {
+            var isStored = false;
+            try
+            {
+                isStored = await PutAsync(store, keys, parents, blockIds, cancellation).ConfigureAwait(false);
+            }
+            finally
+            {
+                done(isStored);
+            }
+        });
+
+    /// <inheritdoc />
+    public ValueTask DisposeAsync() => _tasks.DisposeAsync();
+
+    private async Task<bool> PutAsync(
+        Peer store, BlockKey[] keys, BlockKey[] parents, int[] blockIds, CancellationToken cancellation)
+    {
+        var blocks = new PutBlocks(
+            keys,
+            parents,
+            Array.ConvertAll(blockIds, id => parts.Memory.Address(id, 0, 0)),
+            parts.Memory.Layout.BytesPerBlock,
+            parts.Fingerprint);
+        try
+        {
+            var (wanted, stored) = await calls.TryAsync(
+                store,
+                parts.Options.PutTimeoutMs,
+                limited => parts.Client.PutAsync(store.Address, blocks, limited),
+                (Wanted: -1, Stored: 0),
+                cancellation).ConfigureAwait(false);
+            parts.Traffic.AddPut(stored, (long)stored * blocks.BlockBytes);
+            if (wanted > stored)
+            {
+                parts.Traffic.AddFailure(PeerFailure.Refused);
+            }
+
+            return wanted >= 0 && stored >= wanted;
+        }
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        {
+            return false;
+        }
+    }
+}

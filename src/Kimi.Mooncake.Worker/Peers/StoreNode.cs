@@ -1,0 +1,86 @@
+using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Store;
+using Kimi.Mooncake.Transfer;
+
+namespace Kimi.Mooncake.Worker.Peers;
+
+/// <summary>
+/// A process that keeps blocks for all others: a store, and the service through which they put and pull. It computes
+/// nothing and has no weights in memory. Its blocks outlive it.
+/// </summary>
+public sealed class StoreNode : IAsyncDisposable
+{
+    private readonly KvBlockStore _store;
+    private readonly BlockTraffic _traffic = new();
+    private volatile bool _draining;
+
+    /// <summary>Makes a node; whoever made its parts disposes of them, after it.</summary>
+    /// <param name="model">The model whose blocks it keeps; its weights are not read.</param>
+    /// <param name="worker">What the workers of the cluster are given too; says the size of a block.</param>
+    /// <param name="store">The store, opened for this model.</param>
+    /// <param name="transfer">Carries the bytes.</param>
+    /// <param name="options">Limits.</param>
+    /// <param name="time">Clock.</param>
+    /// <exception cref="ArgumentException">The store's blocks are not those of the model.</exception>
+    public StoreNode(
+        LoadedModel model, WorkerOptions worker, KvBlockStore store, TransferEngine transfer,
+        BlockServingOptions options, TimeProvider time)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(store);
+        ArgumentNullException.ThrowIfNull(transfer);
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(time);
+        var layout = KimiWorker.LayoutOf(model, worker);
+        if (store.BlockBytes != layout.BytesPerBlock)
+        {
+            throw new ArgumentException(
+                $"blocks of the model have {layout.BytesPerBlock} bytes, those of the store {store.BlockBytes}",
+                nameof(store));
+        }
+
+        Model = new ModelCard(
+            model.Id, model.Config.ContextLength, model.Config.VocabularySize, model.Fingerprint, layout,
+            time.GetUtcNow().ToUnixTimeSeconds());
+        _store = store;
+        var served = new BlocksServed(layout, model.Fingerprint, Pool: null, store, TakesPuts: true);
+        Blocks = new BlocksService(served, transfer, options, _traffic, time);
+    }
+
+    /// <summary>The model whose blocks it keeps.</summary>
+    public ModelCard Model { get; }
+
+    /// <summary>The gRPC service, to be mapped by the process's server as a singleton.</summary>
+    public BlocksService Blocks { get; }
+
+    /// <summary>What is stored, and what was counted.</summary>
+    public WorkerStatus Status()
+    {
+        var metrics = new List<Metric>();
+        _traffic.AddTo(metrics);
+        WorkerMetrics.AddStore(metrics, _store.Statistics());
+        return new WorkerStatus
+        {
+            Ready = !_draining,
+            NotReadyReason = _draining ? "the store node is draining" : "",
+            Waiting = 0,
+            Running = 0,
+            BlocksTotal = 0,
+            BlocksFree = 0,
+            BlocksCached = 0,
+            BlocksHeld = 0,
+            Metrics = metrics,
+        };
+    }
+
+    /// <summary>Takes no more puts; what it has can still be pulled.</summary>
+    public void BeginDrain()
+    {
+        _draining = true;
+        Blocks.StopPuts();
+    }
+
+    /// <summary>Gives open puts up. The server must have ended its calls before.</summary>
+    public ValueTask DisposeAsync() => Blocks.DisposeAsync();
+}
