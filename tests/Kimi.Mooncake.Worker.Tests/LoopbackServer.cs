@@ -21,20 +21,21 @@ internal sealed class LoopbackServer : IAsyncDisposable
     public string Address => _application.Services.GetRequiredService<IServer>()
         .Features.GetRequiredFeature<IServerAddressesFeature>().Addresses.First();
 
-    /// <summary>Starts a server of a prefill service and a transfer engine's service.</summary>
-    public static async Task<LoopbackServer> StartAsync<TPrefill>(TPrefill prefill, TransferService transfer)
-        where TPrefill : class
+    /// <summary>Starts a server of one service and a transfer engine's service.</summary>
+    public static async Task<LoopbackServer> StartAsync<TService>(
+        TService service, TransferService transfer, int port = 0)
+        where TService : class
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Services.AddSingleton(prefill).AddSingleton(transfer);
+        builder.Services.AddSingleton(service).AddSingleton(transfer);
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
         builder.Services.AddGrpc(grpc => grpc.MaxReceiveMessageSize = 32 << 20);
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.Zero);
         builder.WebHost.UseKestrelCore();
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(
-            IPAddress.Loopback, 0, listener => listener.Protocols = HttpProtocols.Http2));
+            IPAddress.Loopback, port, listener => listener.Protocols = HttpProtocols.Http2));
         var application = builder.Build();
-        application.MapGrpcService<TPrefill>();
+        application.MapGrpcService<TService>();
         application.MapGrpcService<TransferService>();
         await application.StartAsync();
         return new LoopbackServer(application);

@@ -1,0 +1,286 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using Grpc.Core;
+using Kimi.Mooncake.Protocol;
+using Kimi.Mooncake.Tests;
+using Kimi.Mooncake.Worker.Peers;
+using Wire = Kimi.Mooncake.Protocol.V1;
+
+namespace Kimi.Mooncake.Worker.Tests.Peers;
+
+[TestFixture(true)]
+[TestFixture(false)]
+public sealed class StoreNodeTests(bool sharedMemory)
+{
+    private TemporaryFolder _folder = null!;
+
+    [SetUp]
+    public void CreateFolder() => _folder = new TemporaryFolder();
+
+    [TearDown]
+    public void DeleteFolder() => _folder.Dispose();
+
+    [Test]
+    public async Task Save_ThenLoadOnAnotherWorker_IsBitEqual()
+    {
+        await using var store = await BlockNode.StartAsync(Store());
+        await using var writer = await WorkerOf(store);
+        await using var reader = await WorkerOf(store);
+
+        Assert.That(await SaveAsync(writer, 0, 60), Is.EqualTo(60));
+        await reader.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(60)));
+
+        Assert.That(reader.Connector.CountStored(PeerBlocks.Keys(0, 60)), Is.EqualTo(60));
+        Assert.That(
+            await reader.TakeAsync(reader.Connector.BeginLoad(PeerBlocks.Keys(0, 60), PeerBlocks.Ids(0, 60))),
+            Is.EqualTo(60));
+        for (var i = 0; i < 60; i++)
+        {
+            reader.RequireBlock(i, i);
+        }
+
+        Assert.That(writer.Traffic.PutBlocks, Is.EqualTo(60));
+        Assert.That(reader.Metric("kv_blocks_loaded_store_node_total"), Is.EqualTo(60));
+        Assert.That(store.Transfer.Statistics().Reservations, Is.Zero);
+    }
+
+    [Test]
+    public async Task Save_WhatIsThereAlready_SendsNothing()
+    {
+        await using var store = await BlockNode.StartAsync(Store());
+        await using var one = await WorkerOf(store);
+        await using var other = await WorkerOf(store);
+        await SaveAsync(one, 0, 8);
+
+        Assert.That(await SaveAsync(other, 0, 8), Is.EqualTo(8));
+
+        Assert.That(other.Traffic.PutBlocks, Is.Zero);
+    }
+
+    [Test]
+    public async Task Save_ToSeveralStoreNodes_SpreadsTheBlocksAndLoadJoinsThem()
+    {
+        using var secondFolder = new TemporaryFolder();
+        await using var first = await BlockNode.StartAsync(Store());
+        await using var second = await BlockNode.StartAsync(Store(secondFolder.Path));
+        await using var writer = await WorkerOf(first, second);
+        await using var reader = await WorkerOf(first, second);
+        await SaveAsync(writer, 0, 40);
+
+        await reader.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(40)));
+
+        Assert.That(first.Store!.Statistics().Blocks, Is.InRange(5, 35));
+        Assert.That(first.Store.Statistics().Blocks + second.Store!.Statistics().Blocks, Is.EqualTo(40));
+        Assert.That(
+            await reader.TakeAsync(reader.Connector.BeginLoad(PeerBlocks.Keys(0, 40), PeerBlocks.Ids(0, 40))),
+            Is.EqualTo(40));
+        for (var i = 0; i < 40; i++)
+        {
+            reader.RequireBlock(i, i);
+        }
+    }
+
+    [Test]
+    public async Task Restart_SameFolderAndAddress_KeepsItsBlocks()
+    {
+        var store = await BlockNode.StartAsync(Store());
+        var address = store.Address;
+        await using var worker = await WorkerOf(store);
+        await SaveAsync(worker, 0, 10);
+        await store.DisposeAsync();
+        Assert.That(await TryLoadAsync(worker, 10), Is.Zero, "the store node is gone");
+
+        await using var again = await BlockNode.StartAsync(Store() with { Port = new Uri(address).Port });
+
+        Assert.That(again.Address, Is.EqualTo(address));
+        Assert.That(await TryLoadAsync(worker, 10), Is.EqualTo(10));
+        worker.RequireBlock(9, 9);
+    }
+
+    [Test]
+    public async Task Hang_AcceptsAndNeverAnswers_DelaysRequestsByTheNamedTimeAndThenNotAtAll()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        await using var worker = await BlockNode.StartAsync(new BlockNodePlan
+        {
+            SharedMemory = sharedMemory,
+            StoreFolder = _folder.Path,
+            Peers = new PeerBlocksOptions { MatchTimeoutMs = 100, PutTimeoutMs = 100, BreakerPauseMs = 600_000 },
+        });
+        worker.Connector.SetStoreNodes([$"http://{listener.LocalEndpoint}"]);
+
+        var started = Stopwatch.GetTimestamp();
+        await worker.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(4)));
+        var first = Stopwatch.GetElapsedTime(started);
+        await worker.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(4)));
+        var saved = await SaveAsync(worker, 0, 4);
+        started = Stopwatch.GetTimestamp();
+        for (var i = 0; i < 100; i++)
+        {
+            await worker.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(4)));
+        }
+
+        Assert.That(first, Is.GreaterThanOrEqualTo(TimeSpan.FromMilliseconds(99)));
+        Assert.That(first, Is.LessThan(TimeSpan.FromSeconds(5)), "the machine may be busy");
+        Assert.That(saved, Is.EqualTo(4), "the store here has them");
+        Assert.That(Stopwatch.GetElapsedTime(started), Is.LessThan(TimeSpan.FromSeconds(5)), "100 times left alone");
+        Assert.That(worker.Traffic.Failures(PeerFailure.TimedOut), Is.EqualTo(2));
+        Assert.That(worker.Metric("kv_put_skipped_blocks_total"), Is.EqualTo(4));
+    }
+
+    [Test]
+    public async Task Save_StoreNodeGoneAndNoStoreHere_ReportsNothingSaved()
+    {
+        await using var store = await BlockNode.StartAsync(Store());
+        await using var worker = await WorkerOf(store);
+        await store.KillServerAsync();
+
+        Assert.That(await SaveAsync(worker, 0, 4), Is.Zero);
+        Assert.That(worker.Traffic.Failures(PeerFailure.Unreachable), Is.EqualTo(1));
+    }
+
+    [Test]
+    public async Task Prepare_SlowStoreNode_IsNotUsedWhereComputingIsFaster()
+    {
+        await using var store = await BlockNode.StartAsync(Store());
+        var seconds = 0.0;
+        await using var worker = await BlockNode.StartAsync(
+            new BlockNodePlan { SharedMemory = sharedMemory, PrefillSeconds = (_, _) => seconds });
+        worker.Connector.SetStoreNodes([store.Address]);
+        await SaveAsync(worker, 0, 20);
+        Assert.That(await TryLoadAsync(worker, 10), Is.EqualTo(10), "measures the rate");
+
+        seconds = 1e-9;
+        await worker.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(20)));
+        Assert.That(worker.Connector.CountStored(PeerBlocks.Keys(10, 10)), Is.Zero);
+
+        seconds = 1e9;
+        await worker.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(20)));
+        Assert.That(worker.Connector.CountStored(PeerBlocks.Keys(10, 10)), Is.EqualTo(10));
+    }
+
+    [Test]
+    public async Task Put_NotFinishedInTime_IsGivenUpAndTheBlocksAreWantedAgain()
+    {
+        var clock = new TestClock();
+        await using var store = await BlockNode.StartAsync(Store() with { Time = clock });
+        await using var other = await BlockNode.StartAsync(new BlockNodePlan { SharedMemory = sharedMemory });
+        var begun = await BeginAsync(other, store, 0, 3);
+        Assert.That(begun.Wanted, Is.EqualTo(new uint[] { 0, 1, 2 }));
+        Assert.That((await BeginAsync(other, store, 0, 4)).Wanted, Is.EqualTo(new uint[] { 3 }), "three are on their way");
+
+        clock.Advance(TimeSpan.FromMilliseconds(new BlockServingOptions().PutExpiresMs));
+
+        Assert.That(store.Traffic.PutsExpired, Is.EqualTo(2));
+        Assert.That(store.Transfer.Statistics().Reservations, Is.Zero);
+        Assert.That(await CommitAsync(other, store, begun), Is.EqualTo(StatusCode.FailedPrecondition));
+        Assert.That((await BeginAsync(other, store, 0, 4)).Wanted, Has.Count.EqualTo(4));
+    }
+
+    [Test]
+    public async Task Commit_BytesAreMissing_StoresNothing()
+    {
+        await using var store = await BlockNode.StartAsync(Store());
+        await using var other = await BlockNode.StartAsync(new BlockNodePlan { SharedMemory = sharedMemory });
+        var begun = await BeginAsync(other, store, 0, 3);
+
+        Assert.That(await CommitAsync(other, store, begun), Is.EqualTo(StatusCode.FailedPrecondition));
+
+        Assert.That(store.Store!.Statistics().Blocks, Is.Zero);
+        Assert.That((await BeginAsync(other, store, 0, 3)).Wanted, Has.Count.EqualTo(3));
+    }
+
+    [Test]
+    public async Task BeginPut_LittleMemory_TakesWhatFitsAndThenRefuses()
+    {
+        await using var store = await BlockNode.StartAsync(Store() with
+        {
+            Serving = new BlockServingOptions { PutStagingBytes = 4 * PeerBlocks.Layout.BytesPerBlock },
+        });
+        await using var other = await BlockNode.StartAsync(new BlockNodePlan { SharedMemory = sharedMemory });
+
+        Assert.That((await BeginAsync(other, store, 0, 9)).Wanted, Is.EqualTo(new uint[] { 0, 1, 2, 3 }));
+        var fault = await Assert.ThrowsAsync<RpcException>(() => BeginAsync(other, store, 20, 1));
+        Assert.That(fault!.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted));
+    }
+
+    [Test]
+    public async Task BeginPut_OtherModelOrBlocks_IsRefusedWithBoth()
+    {
+        await using var store = await BlockNode.StartAsync(Store());
+        var call = store.Call(store.Address);
+
+        var fault = await Assert.ThrowsAsync<RpcException>(async () => await call.BeginPutAsync(
+            new Wire.BeginPutRequest { BlockBytes = 5, ModelFingerprint = "other" }));
+
+        Assert.That(fault!.StatusCode, Is.EqualTo(StatusCode.FailedPrecondition));
+        Assert.That(fault.Status.Detail, Does.Contain("other").And.Contain("2048").And.Contain("test-model"));
+    }
+
+    [Test]
+    public async Task BeginPut_NoStoreNode_IsUnimplemented()
+    {
+        await using var worker = await BlockNode.StartAsync(new BlockNodePlan { SharedMemory = sharedMemory });
+        var call = worker.Call(worker.Address);
+
+        var fault = await Assert.ThrowsAsync<RpcException>(async () => await call.BeginPutAsync(new Wire.BeginPutRequest()));
+
+        Assert.That(fault!.StatusCode, Is.EqualTo(StatusCode.Unimplemented));
+    }
+
+    private BlockNodePlan Store(string? folder = null) => new()
+    {
+        SharedMemory = sharedMemory,
+        StoreFolder = folder ?? _folder.Path,
+        TakesPuts = true,
+    };
+
+    private async Task<BlockNode> WorkerOf(params BlockNode[] stores)
+    {
+        var worker = await BlockNode.StartAsync(new BlockNodePlan { SharedMemory = sharedMemory });
+        worker.Connector.SetStoreNodes(stores.Select(store => store.Address));
+        return worker;
+    }
+
+    private static async Task<int> SaveAsync(BlockNode worker, int first, int count)
+    {
+        worker.Pool.Publish(first, count);
+        return await worker.TakeAsync(worker.Connector.BeginSave(
+            PeerBlocks.Keys(first, count), PeerBlocks.Parents(first, count), PeerBlocks.Ids(first, count)));
+    }
+
+    private static async Task<int> TryLoadAsync(BlockNode worker, int blocks)
+    {
+        await worker.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(blocks)));
+        var ticket = worker.Connector.BeginLoad(PeerBlocks.Keys(0, blocks), PeerBlocks.Ids(0, blocks));
+        return ticket < 0 ? 0 : await worker.TakeAsync(ticket);
+    }
+
+    private static async Task<Wire.BeginPutResponse> BeginAsync(BlockNode from, BlockNode store, int first, int count) =>
+        await from.Call(store.Address).BeginPutAsync(new Wire.BeginPutRequest
+        {
+            Keys = BlockKeyMessages.ToBytes(PeerBlocks.Keys(first, count)),
+            ParentKeys = BlockKeyMessages.ToBytes(PeerBlocks.Parents(first, count)),
+            BlockBytes = (uint)PeerBlocks.Layout.BytesPerBlock,
+            ModelFingerprint = PeerBlocks.Fingerprint,
+        });
+
+    private static async Task<StatusCode> CommitAsync(BlockNode from, BlockNode store, Wire.BeginPutResponse begun)
+    {
+        try
+        {
+            await from.Call(store.Address).CommitPutAsync(new Wire.CommitPutRequest
+            {
+                Reservation = begun.Reservation,
+                Generation = begun.Generation,
+            });
+            return StatusCode.OK;
+        }
+        catch (RpcException fault)
+        {
+            return fault.StatusCode;
+        }
+    }
+}
