@@ -91,8 +91,9 @@ public sealed class PeerChannels : IDisposable
             if (!_entries.TryGetValue((address, connection), out entry))
             {
                 removed = MakeRoom(address);
-                entry = new Entry(PeerChannel.Create(address, _options, _credentials, _loggers));
-                _entries.Add((address, connection), entry);
+                var channel = PeerChannel.Create(address, _options, _credentials, _loggers);
+                entry = new Entry((address, connection), channel);
+                _entries.Add(entry.Key, entry);
             }
 
             entry.Calls++;
@@ -110,8 +111,8 @@ public sealed class PeerChannels : IDisposable
             return null;
         }
 
-        var oldest = _entries.Where(pair => pair.Value.Calls == 0).MinBy(pair => pair.Value.LastUse);
-        if (oldest.Value is null)
+        var oldest = _entries.Values.Where(entry => entry.Calls == 0).MinBy(entry => entry.LastUse);
+        if (oldest is null)
         {
             throw new RpcException(new Status(
                 StatusCode.ResourceExhausted,
@@ -119,7 +120,7 @@ public sealed class PeerChannels : IDisposable
         }
 
         _entries.Remove(oldest.Key);
-        return oldest.Value;
+        return oldest;
     }
 
     /// <summary>One call's hold on a channel, given back once.</summary>
@@ -139,8 +140,10 @@ public sealed class PeerChannels : IDisposable
         }
     }
 
-    internal sealed class Entry(PeerChannel channel)
+    internal sealed class Entry((string Address, int Connection) key, PeerChannel channel)
     {
+        public (string Address, int Connection) Key { get; } = key;
+
         public PeerChannel Channel { get; } = channel;
 
         public int Calls { get; set; }
