@@ -8,7 +8,7 @@ namespace Kimi.Mooncake.Gateway;
 /// <summary>What the gateway itself counts, and the text of <c>/metrics</c>.</summary>
 internal sealed class GatewayMetrics
 {
-    private const string Prefix = "mooncake_";
+    private const string Prefix = MetricsPage.Prefix;
 
     private static readonly double[] FirstTokenBounds =
     [
@@ -56,50 +56,20 @@ internal sealed class GatewayMetrics
     /// <summary>Prometheus text format 0.0.4 of the worker's metrics and the gateway's own.</summary>
     public string Write(WorkerStatus status)
     {
-        var text = new StringBuilder();
-        var written = new HashSet<string>(StringComparer.Ordinal);
-        foreach (var metric in status.Metrics)
-        {
-            WriteOne(text, written, metric);
-        }
+        var page = new MetricsPage();
+        page.AddWorker(status);
+        page.Add("http_requests_in_flight", false, "HTTP requests in progress.", Interlocked.Read(ref _inFlight));
+        AddCounter("gateway_prompt_tokens_total", "Prompt tokens of finished requests.", ref _promptTokens);
+        AddCounter("gateway_cached_tokens_total", "Prompt tokens whose prefill was skipped.", ref _cachedTokens);
+        AddCounter("gateway_completion_tokens_total", "Tokens generated.", ref _completionTokens);
+        WriteRequests(page.Text);
+        FirstToken.Write(page.Text);
+        InterToken.Write(page.Text);
+        Request.Write(page.Text);
+        return page.Text.ToString();
 
-        WriteGauge("worker_ready", "Whether the worker accepts requests.", status.Ready ? 1 : 0);
-        WriteGauge("requests_waiting", "Requests that wait for admission.", status.Waiting);
-        WriteGauge("requests_running", "Requests that are prefilled or decoded.", status.Running);
-        WriteGauge("kv_blocks_total", "Blocks of the pool.", status.BlocksTotal);
-        WriteGauge("kv_blocks_free", "Blocks that hold nothing.", status.BlocksFree);
-        WriteGauge("kv_blocks_cached", "Blocks that hold an unused cached prefix.", status.BlocksCached);
-        WriteGauge("kv_blocks_held", "Blocks that a request, load or save holds.", status.BlocksHeld);
-        WriteGauge("http_requests_in_flight", "HTTP requests in progress.", Interlocked.Read(ref _inFlight));
-        WriteCounter("gateway_prompt_tokens_total", "Prompt tokens of finished requests.", ref _promptTokens);
-        WriteCounter("gateway_cached_tokens_total", "Prompt tokens whose prefill was skipped.", ref _cachedTokens);
-        WriteCounter("gateway_completion_tokens_total", "Tokens generated.", ref _completionTokens);
-        WriteRequests(text);
-        FirstToken.Write(text);
-        InterToken.Write(text);
-        Request.Write(text);
-        return text.ToString();
-
-        void WriteGauge(string name, string help, double value) =>
-            WriteOne(text, written, new Metric(name, IsCounter: false, help, value));
-
-        void WriteCounter(string name, string help, ref long value) =>
-            WriteOne(text, written, new Metric(name, IsCounter: true, help, Interlocked.Read(ref value)));
-    }
-
-    /// <summary>A name may stand once in the text; the worker's own figure wins.</summary>
-    private static void WriteOne(StringBuilder text, HashSet<string> written, Metric metric)
-    {
-        if (!written.Add(metric.Name))
-        {
-            return;
-        }
-
-        var name = Prefix + metric.Name;
-        var kind = metric.IsCounter ? "counter" : "gauge";
-        text.Append(
-            CultureInfo.InvariantCulture,
-            $"# HELP {name} {metric.Help}\n# TYPE {name} {kind}\n{name} {metric.Value:R}\n");
+        void AddCounter(string name, string help, ref long value) =>
+            page.Add(name, isCounter: true, help, Interlocked.Read(ref value));
     }
 
     private void WriteRequests(StringBuilder text)

@@ -118,12 +118,4 @@ public sealed class GatewayServer : IAsyncDisposable
         await _application.DisposeAsync();
         _generation.Dispose();
     }
-
-    /// <summary>Signals and the console belong to whoever starts the server.</summary>
-    private sealed class CallerOwnedLifetime : IHostLifetime
-    {
-        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-    }
 }

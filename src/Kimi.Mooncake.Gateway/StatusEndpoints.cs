@@ -17,10 +17,16 @@ internal static class StatusEndpoints
     {
         MapRead(routes, "/v1/models", context => WriteModelsAsync(context, generator.Model));
         MapRead(routes, "/v1/models/{**model}", context => WriteModelAsync(context, generator.Model));
-        MapRead(routes, "/health", context => WriteHealthAsync(context, generator));
+        MapStatus(routes, generator.Model, generator.Status, metrics.Write);
+    }
+
+    /// <summary>Health and metrics, as every process has them.</summary>
+    public static void MapStatus(
+        IEndpointRouteBuilder routes, ModelCard model, Func<WorkerStatus> status, Func<WorkerStatus, string> metrics)
+    {
+        MapRead(routes, "/health", context => WriteHealthAsync(context, model, status()));
         MapRead(routes, "/metrics", context => WriteAsync(
-            context, 200, "text/plain; version=0.0.4; charset=utf-8",
-            Encoding.UTF8.GetBytes(metrics.Write(generator.Status()))));
+            context, 200, "text/plain; version=0.0.4; charset=utf-8", Encoding.UTF8.GetBytes(metrics(status()))));
     }
 
     /// <summary>For HEAD, which probes use, the server itself leaves the body out.</summary>
@@ -57,17 +63,15 @@ internal static class StatusEndpoints
         writer.WriteEndObject();
     }
 
-    private static Task WriteHealthAsync(HttpContext context, ITokenGenerator generator)
-    {
-        var status = generator.Status();
-        return WriteJsonAsync(context, status.Ready ? 200 : 503, writer =>
+    private static Task WriteHealthAsync(HttpContext context, ModelCard model, WorkerStatus status) =>
+        WriteJsonAsync(context, status.Ready ? 200 : 503, writer =>
         {
             writer.WriteStartObject();
             writer.WriteString("status"u8, status.Ready ? "ok"u8 : "not_ready"u8);
             writer.WriteBoolean("ready"u8, status.Ready);
             writer.WriteString("reason"u8, status.NotReadyReason);
-            writer.WriteString("model"u8, generator.Model.ModelId);
-            writer.WriteNumber("context_length_tokens"u8, generator.Model.ContextLength);
+            writer.WriteString("model"u8, model.ModelId);
+            writer.WriteNumber("context_length_tokens"u8, model.ContextLength);
             writer.WriteNumber("waiting"u8, status.Waiting);
             writer.WriteNumber("running"u8, status.Running);
             writer.WriteStartObject("blocks"u8);
@@ -78,7 +82,6 @@ internal static class StatusEndpoints
             writer.WriteEndObject();
             writer.WriteEndObject();
         });
-    }
 
     private static Task WriteJsonAsync(HttpContext context, int status, Action<Utf8JsonWriter> write)
     {

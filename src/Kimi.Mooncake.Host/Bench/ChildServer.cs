@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using Kimi.Mooncake.Host.Client;
 using Kimi.Mooncake.Host.Output;
+using Kimi.Mooncake.Host.Processes;
 
 namespace Kimi.Mooncake.Host.Bench;
 
@@ -40,28 +41,10 @@ internal sealed class ChildServer : IAsyncDisposable
     public static async Task<ChildServer> StartAsync(IEnumerable<string> arguments, CancellationToken cancellationToken)
     {
         var port = FreePort();
-        var start = new ProcessStartInfo(Environment.ProcessPath!)
-        {
-            RedirectStandardError = true,
-            RedirectStandardOutput = true,
-            RedirectStandardInput = true,
-        };
-        // Started as `dotnet mooncake.dll` the process is dotnet, and the assembly its first argument.
-        if (Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet")
-        {
-            start.ArgumentList.Add(typeof(ChildServer).Assembly.Location);
-        }
-
-        start.ArgumentList.Add("serve");
-        start.ArgumentList.Add("--port");
-        start.ArgumentList.Add(port.ToString(CultureInfo.InvariantCulture));
-        foreach (var argument in arguments)
-        {
-            start.ArgumentList.Add(argument);
-        }
-
+        var start = OwnExecutable.StartInfo(
+            ["serve", "--port", port.ToString(CultureInfo.InvariantCulture), .. arguments]);
         var process = Process.Start(start)
-            ?? throw new CommandException($"{Environment.ProcessPath} could not be started");
+            ?? throw new CommandException("the server could not be started");
         var server = new ChildServer(process, new CompletionClient(new Uri($"http://127.0.0.1:{port}")));
         try
         {

@@ -82,7 +82,7 @@ internal sealed class ServeBench
     }
 
     private Dictionary<(int Conversation, int Turn), string> Answers() =>
-        _served.ToDictionary(turn => (turn.Conversation, turn.Turn), turn => turn.Result.Answer);
+        _served.ToDictionary(turn => (turn.Conversation, turn.Turn), turn => turn.Asked.Answer);
 
     /// <summary>One conversation; it ends with a request that failed, because the next would lack its answer.</summary>
     private async Task HoldAsync(int conversation, CancellationToken cancellationToken)
@@ -161,10 +161,10 @@ internal sealed class ServeBench
     private ServeReport Report(double duration, ClusterCounters counted, IReadOnlyList<string> left)
     {
         var served = _served.ToList();
-        var prompt = served.Sum(turn => (long)turn.Result.PromptTokens);
-        var cached = served.Sum(turn => (long)turn.Result.CachedTokens);
+        var prompt = served.Sum(turn => (long)turn.Asked.PromptTokens);
+        var cached = served.Sum(turn => (long)turn.Asked.CachedTokens);
         var good = served.Count(turn => turn.IsRight
-            && turn.Result.TtftS * 1000 <= _plan.TtftMsMax && turn.MeanTbtS * 1000 <= _plan.TbtMsMax);
+            && turn.Asked.TtftS * 1000 <= _plan.TtftMsMax && turn.MeanTbtS * 1000 <= _plan.TbtMsMax);
         return new ServeReport
         {
             Conversations = _plan.Conversations,
@@ -179,13 +179,13 @@ internal sealed class ServeBench
             Stuck = _stuck,
             Faults = [.. _faults],
             DurationS = duration,
-            TtftS = Distribution.Of(served.Select(turn => turn.Result.TtftS)),
-            TtftFirstTurnS = Distribution.Of(served.Where(turn => turn.Turn == 0).Select(turn => turn.Result.TtftS)),
-            TtftLaterTurnsS = Distribution.Of(served.Where(turn => turn.Turn > 0).Select(turn => turn.Result.TtftS)),
-            TbtS = Distribution.Of(served.SelectMany(turn => turn.Result.GapsS)),
-            E2eS = Distribution.Of(served.Select(turn => turn.Result.TotalS)),
+            TtftS = Distribution.Of(served.Select(turn => turn.Asked.TtftS)),
+            TtftFirstTurnS = Distribution.Of(served.Where(turn => turn.Turn == 0).Select(turn => turn.Asked.TtftS)),
+            TtftLaterTurnsS = Distribution.Of(served.Where(turn => turn.Turn > 0).Select(turn => turn.Asked.TtftS)),
+            TbtS = Distribution.Of(served.SelectMany(turn => turn.Asked.GapsS)),
+            E2eS = Distribution.Of(served.Select(turn => turn.Asked.TotalS)),
             RequestsPerS = served.Count / duration,
-            CompletionTokensPerS = served.Sum(turn => (long)turn.Result.CompletionTokens) / duration,
+            CompletionTokensPerS = served.Sum(turn => (long)turn.Asked.CompletionTokens) / duration,
             GoodputRequestsPerS = good / duration,
             GoodputDefinition = string.Create(
                 CultureInfo.InvariantCulture,

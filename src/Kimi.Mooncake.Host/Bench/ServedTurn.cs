@@ -7,11 +7,11 @@ namespace Kimi.Mooncake.Host.Bench;
 /// <param name="Turn">Number of the question in it.</param>
 /// <param name="EndS">When it ended, in seconds from the start of the run.</param>
 /// <param name="IsRight">Whether the answer is the planted sentence.</param>
-/// <param name="Result">What was measured.</param>
-internal sealed record ServedTurn(int Conversation, int Turn, double EndS, bool IsRight, AskResult Result)
+/// <param name="Asked">What was measured.</param>
+internal sealed record ServedTurn(int Conversation, int Turn, double EndS, bool IsRight, AskResult Asked)
 {
     /// <summary>Mean time between the tokens of the answer; 0 for one of a single token.</summary>
-    public double MeanTbtS => Result.CompletionTokens < 2
+    public double MeanTbtS => Asked.CompletionTokens < 2
         ? 0
-        : Result.GapsS.Sum() / (Result.CompletionTokens - 1);
+        : Asked.GapsS.Sum() / (Asked.CompletionTokens - 1);
 }

@@ -9,7 +9,7 @@ internal sealed record AskResult
     /// <summary>Seconds until the end of the answer.</summary>
     public required double TotalS { get; init; }
 
-    /// <summary>Seconds between one piece of text and the next; the pieces are tokens as far as they did not meet.</summary>
+    /// <summary>Seconds between one piece of text and the next; a piece is a token, or several that met.</summary>
     public required IReadOnlyList<double> GapsS { get; init; }
 
     public required int PromptTokens { get; init; }

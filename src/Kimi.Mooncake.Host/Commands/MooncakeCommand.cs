@@ -22,6 +22,9 @@ internal static class MooncakeCommand
             ConfigCommand.Create(terminal),
             TestAuthorityCommand.Create(terminal),
             BenchCommand.Create(terminal),
+            ClusterCommand.Create(terminal),
+            DrainCommand.Create(terminal),
+            TopCommand.Create(terminal),
         };
         var parsed = root.Parse(arguments);
         if (parsed.Action is ParseErrorAction)

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json;
 using Kimi.Mooncake.Host.Output;
+using Kimi.Mooncake.Host.Processes;
 using Kimi.Mooncake.Host.Serving;
 using Kimi.Mooncake.Worker;
 
@@ -31,17 +32,24 @@ internal static class ServeCommand
                     "no model: give --model FILE; `mooncake model build` writes the built-in one", ExitCode.Usage);
             }
 
+            var serve = settings.Bind<ServeOptions>();
+            if (serve.StopAtEndOfInput)
+            {
+                UnixSignal.LeaveTerminal();
+            }
+
             using var loggers = settings.Bind<LoggingOptions>().CreateFactory();
             var server = await MooncakeServer.StartAsync(settings, loggers, cancellationToken).ConfigureAwait(false);
             await using var owned = server.ConfigureAwait(false);
-            Announce(terminal, server, settings.Bind<ServeOptions>().Role, parsed.GetValue(json));
-            await WaitForStopAsync(cancellationToken).ConfigureAwait(false);
+            Announce(terminal, server, serve.Role, parsed.GetValue(json));
+            await WaitForStopAsync(serve.StopAtEndOfInput, cancellationToken)
+                .ConfigureAwait(false);
             terminal.Remark("stopping");
         });
         return command;
     }
 
-    private static void Announce(Terminal terminal, MooncakeServer server, ServeRole role, bool isJson)
+    private static void Announce(Terminal terminal, MooncakeServer server, ServeRoles role, bool isJson)
     {
         var address = server.Address.AbsoluteUri.TrimEnd('/');
         if (isJson)
@@ -51,7 +59,7 @@ internal static class ServeCommand
             return;
         }
 
-        if (role == ServeRole.Worker)
+        if ((role & (ServeRoles.All | ServeRoles.Gateway)) == 0)
         {
             terminal.Output.WriteLine($"""
                 {server.Model.ModelId} is served to gateways at {address}
@@ -77,10 +85,17 @@ internal static class ServeCommand
     }
 
     /// <summary>Returns when the process is interrupted, which is how serving ends well.</summary>
-    private static async Task WaitForStopAsync(CancellationToken cancellationToken)
+    private static async Task WaitForStopAsync(bool atEndOfInput, CancellationToken cancellationToken)
     {
         var stopped = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         using var registration = cancellationToken.Register(() => stopped.TrySetResult());
-        await stopped.Task.ConfigureAwait(false);
+        var ended = atEndOfInput ? WaitForEndOfInputAsync() : Task.Delay(Timeout.Infinite, cancellationToken);
+        await Task.WhenAny(stopped.Task, ended).ConfigureAwait(false);
+    }
+
+    private static async Task WaitForEndOfInputAsync()
+    {
+        using var input = Console.OpenStandardInput();
+        await input.CopyToAsync(Stream.Null).ConfigureAwait(false);
     }
 }

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using Kimi.Mooncake.Host.Bench;
-using Kimi.Mooncake.Host.Client;
 using Kimi.Mooncake.Host.Output;
 
 namespace Kimi.Mooncake.Host.Commands;
@@ -43,32 +42,4 @@ internal sealed class ServeTargetOptions
             ? address
             : throw new CommandException(
                 $"{option} {text}: expected an address such as {ServerDefault}", ExitCode.Usage);
-}
-
-/// <summary>Clients of a running cluster: of its gateway, and of the processes that compute.</summary>
-internal sealed class ServeTarget : IDisposable
-{
-    private readonly List<CompletionClient> _workers;
-
-    /// <param name="gateway">Address of the gateway.</param>
-    /// <param name="workers">Addresses of the processes that compute; none means the gateway itself.</param>
-    public ServeTarget(Uri gateway, IReadOnlyList<Uri> workers)
-    {
-        Gateway = new CompletionClient(gateway);
-        _workers = [.. workers.Select(address => new CompletionClient(address))];
-        Load = new ClusterLoad(_workers.Count == 0 ? [Gateway] : _workers);
-    }
-
-    public CompletionClient Gateway { get; }
-
-    public ClusterLoad Load { get; }
-
-    public void Dispose()
-    {
-        Gateway.Dispose();
-        foreach (var worker in _workers)
-        {
-            worker.Dispose();
-        }
-    }
 }

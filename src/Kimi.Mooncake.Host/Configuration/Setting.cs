@@ -78,8 +78,7 @@ internal sealed class Setting
     {
         _ when ValueType == typeof(string) => "text",
         _ when ValueType == typeof(bool) => "true or false",
-        { IsEnum: true } =>
-            string.Join(", ", Enum.GetNames(ValueType).Select(JsonNamingPolicy.SnakeCaseLower.ConvertName)),
+        { IsEnum: true } => (IsFlags ? "one or several, with commas, of " : "") + string.Join(", ", NamesAccepted),
         _ => $"{(IsWhole ? "a whole number" : "a number")}{Range}{(Unit.Length == 0 ? "" : $" {Unit}")}",
     };
 
@@ -88,7 +87,8 @@ internal sealed class Setting
     {
         null => "",
         bool flag => flag ? "true" : "false",
-        Enum name => JsonNamingPolicy.SnakeCaseLower.ConvertName(name.ToString()),
+        Enum names => string.Join(
+            ',', names.ToString().Split(", ").Select(JsonNamingPolicy.SnakeCaseLower.ConvertName)),
         long or int when IsBytes => ByteSize.Format(Convert.ToInt64(value, CultureInfo.InvariantCulture)),
         _ => Convert.ToString(value, CultureInfo.InvariantCulture)!,
     };
@@ -113,13 +113,32 @@ internal sealed class Setting
         _ => null,
     };
 
-    // Enum.TryParse would also take numbers and lists of names.
-    private object? ParseEnum(string text) =>
-        Enum.GetNames(ValueType)
-            .Where(name => string.Equals(
-                name, text.Replace("_", "", StringComparison.Ordinal), StringComparison.OrdinalIgnoreCase))
-            .Select(name => Enum.Parse(ValueType, name))
-            .FirstOrDefault();
+    private bool IsFlags => ValueType.IsDefined(typeof(FlagsAttribute), inherit: false);
+
+    // The value without any flag is no choice of an operator's.
+    private IEnumerable<string> NamesAccepted =>
+        from name in Enum.GetNames(ValueType)
+        where !IsFlags || Convert.ToInt64(Enum.Parse(ValueType, name), CultureInfo.InvariantCulture) != 0
+        select JsonNamingPolicy.SnakeCaseLower.ConvertName(name);
+
+    // Enum.TryParse would also take numbers, and lists for any type.
+    private object? ParseEnum(string text)
+    {
+        var sum = 0L;
+        foreach (var word in IsFlags ? text.Split(',', StringSplitOptions.TrimEntries) : [text])
+        {
+            var name = Array.Find(Enum.GetNames(ValueType), name => string.Equals(
+                name, word.Replace("_", "", StringComparison.Ordinal), StringComparison.OrdinalIgnoreCase));
+            if (name is null)
+            {
+                return null;
+            }
+
+            sum |= Convert.ToInt64(Enum.Parse(ValueType, name), CultureInfo.InvariantCulture);
+        }
+
+        return IsFlags && sum == 0 ? null : Enum.ToObject(ValueType, sum);
+    }
 
     private object? ParseNumber(string text)
     {

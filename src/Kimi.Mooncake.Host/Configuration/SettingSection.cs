@@ -26,6 +26,7 @@ internal sealed record SettingSection(string Name, Type OptionsType)
         new("peer", typeof(PeerOptions)),
         new("remote", typeof(RemoteWorkerOptions)),
         new("gateway", typeof(GatewayOptions)),
+        new("status", typeof(StatusOptions)),
         new("logging", typeof(LoggingOptions)),
     ];
 

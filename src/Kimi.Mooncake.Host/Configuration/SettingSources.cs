@@ -12,7 +12,8 @@ internal static class SettingSources
     private const string EnvironmentPrefix = "MOONCAKE_";
     private const string EnvironmentSeparator = "__";
 
-    private static readonly JsonDocumentOptions FileOptions =
+    /// <summary>How JSON files of people are read: comments and trailing commas are fine.</summary>
+    public static readonly JsonDocumentOptions FileOptions =
         new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, MaxDepth = 8 };
 
     /// <summary>A JSON file: sections as objects, or full names with dots.</summary>
@@ -38,6 +39,14 @@ internal static class SettingSources
             throw new SettingException($"configuration file cannot be read: {fault.Message}");
         }
 
+        return values;
+    }
+
+    /// <summary>An object of settings within a file: sections as objects, or full names with dots.</summary>
+    public static IReadOnlyList<GivenValue> FromObject(JsonElement element, string source)
+    {
+        var values = new List<GivenValue>();
+        AddObject(values, element, "", source);
         return values;
     }
 

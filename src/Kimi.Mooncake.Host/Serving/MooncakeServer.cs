@@ -82,11 +82,11 @@ internal sealed class MooncakeServer : IAsyncDisposable
         {
             var model = Keep(LoadedModel.Open(settings.Bind<ModelOptions>()));
             var role = settings.Bind<ServeOptions>().Role;
-            ITokenGenerator generator = role == ServeRole.Gateway
+            ITokenGenerator generator = role == ServeRoles.Gateway
                 ? await ConnectAsync(settings, model, loggers, time, cancellationToken).ConfigureAwait(false)
                 : Keep(OpenWorker(settings, model, loggers, time));
             Model = generator.Model;
-            if (role == ServeRole.Worker)
+            if (!IsGateway(role))
             {
                 var service = new GenerationService(generator, loggers.CreateLogger<GenerationService>());
                 var server = Keep(await RpcServer.StartAsync(
@@ -94,6 +94,12 @@ internal sealed class MooncakeServer : IAsyncDisposable
                     [RpcService.Of(service, Wire.Generation.Descriptor)], () => generator.Status().Ready,
                     loggers, time, cancellationToken).ConfigureAwait(false));
                 Address = server.Address;
+                if (settings.Bind<StatusOptions>() is { Port: > 0 } status)
+                {
+                    Keep(await StatusServer.StartAsync(status, Model, generator.Status, loggers, cancellationToken)
+                        .ConfigureAwait(false));
+                }
+
                 return;
             }
 
@@ -113,7 +119,7 @@ internal sealed class MooncakeServer : IAsyncDisposable
         catch (SocketException fault)
         {
             var (gateway, rpc) = (settings.Bind<GatewayOptions>(), settings.Bind<RpcOptions>());
-            var (address, port) = settings.Bind<ServeOptions>().Role == ServeRole.Worker
+            var (address, port) = !IsGateway(settings.Bind<ServeOptions>().Role)
                 ? (rpc.Address, rpc.Port)
                 : (gateway.Address, gateway.Port);
             throw new CommandException($"cannot listen on {address} port {port}: {fault.Message}");
@@ -123,6 +129,8 @@ internal sealed class MooncakeServer : IAsyncDisposable
             throw new CommandException(fault.Message);
         }
     }
+
+    private static bool IsGateway(ServeRoles roles) => (roles & (ServeRoles.All | ServeRoles.Gateway)) != 0;
 
     private async Task<ITokenGenerator> ConnectAsync(
         ResolvedSettings settings, LoadedModel model, ILoggerFactory loggers, TimeProvider time,

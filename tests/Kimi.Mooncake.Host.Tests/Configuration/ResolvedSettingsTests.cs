@@ -78,6 +78,9 @@ internal sealed class ResolvedSettingsTests
     [TestCase("sample.share=1.01", "expected a number from 0 to 1")]
     [TestCase("sample.is_on=perhaps", "expected true or false")]
     [TestCase("sample.mode=1", "expected fast, very_safe")]
+    [TestCase("sample.parts=wheel,engine", "expected one or several, with commas, of wheel, rear_light")]
+    [TestCase("sample.parts=none", "expected one or several")]
+    [TestCase("sample.parts=", "expected one or several")]
     [TestCase("sample.not_a_setting=1", "unknown setting sample.not_a_setting from --set")]
     [TestCase("sample.chunk_token=1", "did you mean sample.chunk_tokens?")]
     [TestCase("chunk", "expected section.name=value")]
@@ -97,6 +100,17 @@ internal sealed class ResolvedSettingsTests
             () => ResolvedSettings.Resolve(SampleOptions.Sections, SettingSources.FromFile(file)),
             Throws.TypeOf<SettingException>().With.Message.Contains(message).And.Message.Contains(file));
         File.Delete(file);
+    }
+
+    [TestCase("rear_light", SampleParts.RearLight, "rear_light")]
+    [TestCase("Wheel, rearlight", SampleParts.Wheel | SampleParts.RearLight, "wheel,rear_light")]
+    public void Resolve_Flags_TakesSeveralAndWritesThemAlike(string text, SampleParts expected, string written)
+    {
+        var resolved = Resolve($"sample.parts={text}");
+
+        Assert.That(resolved.Bind<SampleOptions>().Parts, Is.EqualTo(expected));
+        var parts = resolved.All.Single(setting => setting.Setting.Name == "sample.parts");
+        Assert.That(parts.Setting.Format(parts.Value), Is.EqualTo(written));
     }
 
     [Test]

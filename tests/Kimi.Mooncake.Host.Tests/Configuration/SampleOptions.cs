@@ -9,6 +9,14 @@ internal enum SampleMode
     VerySafe,
 }
 
+[Flags]
+internal enum SampleParts
+{
+    None = 0,
+    Wheel = 1,
+    RearLight = 2,
+}
+
 internal sealed record SampleOptions
 {
     [Setting("Prompt tokens in a step.", Unit = "tokens", Min = 16, Max = 4096)]
@@ -28,6 +36,9 @@ internal sealed record SampleOptions
 
     [Setting("How careful.")]
     public SampleMode Mode { get; init; }
+
+    [Setting("Which parts.")]
+    public SampleParts Parts { get; init; } = SampleParts.Wheel;
 
     public int NotASetting { get; init; } = 7;
 

@@ -19,7 +19,7 @@ internal sealed class WorkerProcess : IAsyncDisposable
     {
         string[] arguments =
         [
-            typeof(RpcServer).Assembly.Location, "serve", "--role", "worker", "--model", model, "--json",
+            typeof(RpcServer).Assembly.Location, "serve", "--role", "prefill,decode", "--model", model, "--json",
             "--set", $"rpc.port={port}", "--set", "logging.level=error",
         ];
         var start = new ProcessStartInfo("dotnet", arguments) { RedirectStandardOutput = true };
