@@ -2,7 +2,9 @@ using Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Transfer;
 
-/// <summary>What the receiving sides of all transports share: reservations, and the bound on open connections.</summary>
+/// <summary>
+/// What the receiving sides of all transports share: reservations, and the bound on open connections.
+/// </summary>
 internal sealed class ReceivingEnd : IDisposable
 {
     private readonly TransferOptions _options;

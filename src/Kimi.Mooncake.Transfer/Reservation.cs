@@ -3,7 +3,7 @@ namespace Kimi.Mooncake.Transfer;
 /// <summary>
 /// Memory of this process that other processes may write to, in slots of one size. Made by
 /// <see cref="TransferEngine.Reserve"/>; the memory is the caller's and must stay valid until <see cref="Dispose"/> has
-/// returned.
+/// returned. It takes the frames of one transfer; to try again, reserve again.
 /// </summary>
 public sealed class Reservation : IDisposable
 {
@@ -15,9 +15,10 @@ public sealed class Reservation : IDisposable
     private readonly ReservationTable _table;
     private readonly nint[] _slots;
     private readonly int _slotBytes;
+    private readonly List<uint> _writing = [];
     private ulong[] _seen = new ulong[MarksAtStart];
     private long _bytesWritten;
-    private int _writers;
+    private uint? _transfer;
     private bool _isClosed;
 
     internal Reservation(ReservationTable table, ReservationId id, ReadOnlySpan<nint> slots, int slotBytes)
@@ -35,7 +36,8 @@ public sealed class Reservation : IDisposable
     public long BytesWritten => Interlocked.Read(ref _bytesWritten);
 
     /// <summary>
-    /// Closes the reservation. When it returns nothing writes to the memory any more, and nothing will: later frames are
+    /// Closes the reservation. When it returns nothing writes to the memory any more, and nothing will: later frames
+    /// are
     /// answered as stale. Waits at most for the frames that are being copied now.
     /// </summary>
     public void Dispose()
@@ -44,14 +46,19 @@ public sealed class Reservation : IDisposable
         lock (_gate)
         {
             _isClosed = true;
-            while (_writers > 0)
+            while (_writing.Count > 0)
             {
                 Monitor.Wait(_gate);
             }
         }
     }
 
-    /// <summary>Begins to write a frame; after <see cref="FrameOutcome.Written"/> the caller ends it.</summary>
+    /// <summary>Begins to write a frame.</summary>
+    /// <param name="header">The frame.</param>
+    /// <param name="destination">
+    /// Where to write it, and then call <see cref="EndWrite"/>; 0 if there is nothing to write, as for a frame that has
+    /// been written already: a second copy could be a damaged one.
+    /// </param>
     internal FrameOutcome BeginWrite(in FrameHeader header, out nint destination)
     {
         destination = 0;
@@ -60,7 +67,7 @@ public sealed class Reservation : IDisposable
             return FrameOutcome.Stale;
         }
 
-        if (header.Slot >= _slots.Length || header.Sequence > SequenceMax
+        if (header.Slot >= _slots.Length || _slots[header.Slot] == 0 || header.Sequence > SequenceMax
             || (long)header.Offset + header.Bytes > _slotBytes)
         {
             return FrameOutcome.OutOfRange;
@@ -68,12 +75,23 @@ public sealed class Reservation : IDisposable
 
         lock (_gate)
         {
-            if (_isClosed)
+            // A copy of the frame that comes over another connection waits until it is known how this one ends.
+            while (_writing.Contains(header.Sequence))
+            {
+                Monitor.Wait(_gate);
+            }
+
+            if (_isClosed || (_transfer ??= header.Transfer) != header.Transfer)
             {
                 return FrameOutcome.Stale;
             }
 
-            _writers++;
+            if (IsMarked(header.Sequence))
+            {
+                return FrameOutcome.Written;
+            }
+
+            _writing.Add(header.Sequence);
         }
 
         destination = _slots[header.Slot] + (nint)header.Offset;
@@ -85,21 +103,26 @@ public sealed class Reservation : IDisposable
         var isIntact = checksum == header.Checksum;
         lock (_gate)
         {
-            if (isIntact && Mark(header.Sequence))
+            if (isIntact)
             {
+                Mark(header.Sequence);
                 _bytesWritten += header.Bytes;
             }
 
-            if (--_writers == 0 && _isClosed)
-            {
-                Monitor.PulseAll(_gate);
-            }
+            _writing.Remove(header.Sequence);
+            Monitor.PulseAll(_gate);
         }
 
         return isIntact ? FrameOutcome.Written : FrameOutcome.Corrupt;
     }
 
-    private bool Mark(uint sequence)
+    private bool IsMarked(uint sequence)
+    {
+        var word = (int)(sequence / 64);
+        return word < _seen.Length && (_seen[word] >> (int)(sequence % 64) & 1) != 0;
+    }
+
+    private void Mark(uint sequence)
     {
         var word = (int)(sequence / 64);
         if (word >= _seen.Length)
@@ -107,9 +130,6 @@ public sealed class Reservation : IDisposable
             Array.Resize(ref _seen, Math.Max(word + 1, 2 * _seen.Length));
         }
 
-        var mark = 1UL << (int)(sequence % 64);
-        var isNew = (_seen[word] & mark) == 0;
-        _seen[word] |= mark;
-        return isNew;
+        _seen[word] |= 1UL << (int)(sequence % 64);
     }
 }

@@ -40,7 +40,7 @@ internal sealed class ReservationTable(TransferCounters counters)
     public FrameOutcome Write(TransferTransport transport, in FrameHeader header, in ReadOnlySequence<byte> payload)
     {
         var outcome = Begin(header, out var reservation, out var destination);
-        if (outcome == FrameOutcome.Written)
+        if (destination != 0)
         {
             var state = Crc32C.Start;
             foreach (var segment in payload)
@@ -59,7 +59,7 @@ internal sealed class ReservationTable(TransferCounters counters)
     public FrameOutcome Write(TransferTransport transport, in FrameHeader header, ReadOnlySpan<byte> payload)
     {
         var outcome = Begin(header, out var reservation, out var destination);
-        if (outcome == FrameOutcome.Written)
+        if (destination != 0)
         {
             outcome = reservation!.EndWrite(header, Crc32C.Finish(Copy(Crc32C.Start, payload, ref destination)));
         }

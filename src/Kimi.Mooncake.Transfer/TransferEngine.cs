@@ -51,7 +51,8 @@ public sealed class TransferEngine : IAsyncDisposable
     public TransferService Service { get; }
 
     /// <summary>Opens memory of this process to one sender.</summary>
-    /// <param name="slots">First byte of each slot. The memory stays the caller's and must be valid until the
+    /// <param name="slots">First byte of each slot, 0 for one that is not to be written. The memory stays the caller's
+    /// and must be valid until the
     /// reservation's <see cref="Reservation.Dispose"/> has returned.</param>
     /// <param name="slotBytes">Bytes of every slot.</param>
     public Reservation Reserve(ReadOnlySpan<nint> slots, int slotBytes)
@@ -64,11 +65,16 @@ public sealed class TransferEngine : IAsyncDisposable
         }
     }
 
-    /// <summary>Begins a transfer into a reservation of another process. At most one at a time for a reservation.</summary>
+    /// <summary>
+    /// Begins a transfer into a reservation of another process. A reservation takes one transfer only; for a second one
+    /// the
+    /// other process reserves again.
+    /// </summary>
     /// <param name="address">The other process, such as <c>http://127.0.0.1:9091</c>.</param>
     /// <param name="target">Its reservation.</param>
     /// <param name="priority">What the transfer is for.</param>
-    /// <param name="framesMax">Most calls of <see cref="TransferSession.TryEnqueue"/>; memory is taken for them.</param>
+    /// <param name="framesMax">Most calls of <see cref="TransferSession.TryEnqueue"/>; memory is taken for
+    /// them.</param>
     /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="TransferException">The process cannot be reached.</exception>
     /// <exception cref="ArgumentException">The address is not usable; the message says why.</exception>

@@ -21,7 +21,7 @@ internal static partial class TransferLog
     public static partial void FallBack(ILogger logger, string address, string reason);
 
     [LoggerMessage(EventId = 5, EventName = "TransferFaultsOn", Level = LogLevel.Warning,
-        Message = "Faults on purpose: one in {Corrupt} frames is damaged, one in {Drop} connections dropped (0: never)")]
+        Message = "Faults on purpose, 0 is never: one in {Corrupt} frames damaged, one in {Drop} connections dropped")]
     public static partial void FaultsOn(ILogger logger, int corrupt, int drop);
 
     [LoggerMessage(EventId = 6, EventName = "SharedMemoryOff", Level = LogLevel.Warning,

@@ -9,13 +9,15 @@ public sealed record TransferOptions
     [Setting("Moves KV through shared memory towards processes of the same machine; otherwise through gRPC alone.")]
     public bool SharedMemory { get; init; } = true;
 
-    /// <summary>Ring of shared memory of each sender, in the sender's memory; holds what the receiver has not taken.</summary>
+    /// <summary>
+    /// Ring of shared memory of each sender, in the sender's memory; holds what the receiver has not taken.
+    /// </summary>
     [Setting("Shared memory of each pair of sender and receiver on one machine.",
         Unit = "bytes", Min = 128 << 10, Max = 1 << 30)]
     public int SharedMemoryBytes { get; init; } = 8 << 20;
 
     /// <summary>Largest payload of one frame; longer regions travel as several.</summary>
-    [Setting("Largest payload of one frame.", Unit = "bytes", Min = 4096, Max = 16 << 20)]
+    [Setting("Largest payload of one frame.", Unit = "bytes", Min = 16 << 10, Max = 16 << 20)]
     public int FrameBytes { get; init; } = 1 << 20;
 
     /// <summary>HTTP/2 connections to one receiver.</summary>

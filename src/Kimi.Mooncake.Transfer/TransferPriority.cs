@@ -1,6 +1,8 @@
 namespace Kimi.Mooncake.Transfer;
 
-/// <summary>What a transfer is for. Of the frames that wait for one receiver, those of the first kind go first.</summary>
+/// <summary>
+/// What a transfer is for. Of the frames that wait for one receiver, those of the first kind go first.
+/// </summary>
 public enum TransferPriority
 {
     /// <summary>A request waits for the blocks now.</summary>

@@ -5,8 +5,8 @@ using Kimi.Mooncake.Core;
 namespace Kimi.Mooncake.Transfer;
 
 /// <summary>
-/// The messages <c>Frame</c> and <c>FrameReply</c> of the contract as bytes. Fields are written in order and always all
-/// of them; they are read in any order, and unknown ones are skipped, as protobuf has it.
+/// The messages <c>Frame</c> and <c>FrameReply</c> of the contract as bytes. Fields are always written, all
+/// of them, the payload last; they are read in any order, and unknown ones are skipped, as protobuf has it.
 /// </summary>
 internal static class FrameWire
 {
@@ -17,6 +17,7 @@ internal static class FrameWire
     private const byte OffsetTag = (5 << 3) | Fixed32;
     private const byte ChecksumTag = (6 << 3) | Fixed32;
     private const byte PayloadTag = (7 << 3) | Delimited;
+    private const byte TransferTag = (8 << 3) | Fixed32;
     private const byte OutcomeTag = (4 << 3) | Varint;
     private const byte CreditTag = (5 << 3) | Varint;
 
@@ -26,7 +27,7 @@ internal static class FrameWire
     private const int Fixed32 = 5;
 
     private const int VarintBytesMax = 10;
-    private const int FixedFieldsBytes = 9 + (5 * 5);
+    private const int FixedFieldsBytes = 9 + (6 * 5);
 
     /// <summary>Largest reply.</summary>
     public const int ReplyBytesMax = 9 + 5 + 5 + 2 + 6;
@@ -47,6 +48,7 @@ internal static class FrameWire
         BinaryPrimitives.WriteUInt64LittleEndian(frame[1..], header.Target.Id);
         var at = 9;
         at += WriteFixed32(frame[at..], GenerationTag, header.Target.Generation);
+        at += WriteFixed32(frame[at..], TransferTag, header.Transfer);
         at += WriteFixed32(frame[at..], SequenceTag, header.Sequence);
         at += WriteFixed32(frame[at..], SlotTag, header.Slot);
         at += WriteFixed32(frame[at..], OffsetTag, header.Offset);
@@ -72,7 +74,7 @@ internal static class FrameWire
     {
         var reader = new SequenceReader<byte>(message);
         ulong reservation = 0;
-        uint generation = 0, sequence = 0, slot = 0, offset = 0, checksum = 0;
+        uint generation = 0, transfer = 0, sequence = 0, slot = 0, offset = 0, checksum = 0;
         payload = ReadOnlySequence<byte>.Empty;
         while (!reader.End)
         {
@@ -87,6 +89,9 @@ internal static class FrameWire
                     break;
                 case SequenceTag:
                     sequence = ReadFixed32(ref reader);
+                    break;
+                case TransferTag:
+                    transfer = ReadFixed32(ref reader);
                     break;
                 case SlotTag:
                     slot = ReadFixed32(ref reader);
@@ -107,7 +112,8 @@ internal static class FrameWire
         }
 
         header = new FrameHeader(
-            new ReservationId(reservation, generation), sequence, slot, offset, checksum, (int)payload.Length);
+            new ReservationId(reservation, generation), transfer, sequence, slot, offset, checksum,
+            (int)payload.Length);
     }
 
     /// <summary>Writes a reply.</summary>

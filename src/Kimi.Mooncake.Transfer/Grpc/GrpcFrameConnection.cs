@@ -36,7 +36,7 @@ internal sealed class GrpcConnectionOpener
             await using var registration = limit.Token.Register(call.Dispose).ConfigureAwait(false);
             await connection.ReceiveAsync(cancellationToken).ConfigureAwait(false);
             return connection.HasRoom(_context.Options.FrameBytes) ? connection : throw new InvalidDataException(
-                $"the receiver grants {connection.CreditBytes} bytes, less than a frame of {_context.Options.FrameBytes}: " +
+                $"the receiver grants {connection.CreditBytes} bytes, less than {_context.Options.FrameBytes}: " +
                 "transfer.credit_bytes there must be at least transfer.frame_bytes here");
         }
         catch

@@ -4,7 +4,8 @@ using System.Collections.Concurrent;
 namespace Kimi.Mooncake.Transfer;
 
 /// <summary>
-/// Buffers for a server that takes frames: blocks of one size, larger than a server's own, so that one read of the socket
+/// Buffers for a server that takes frames: blocks of one size, larger than a server's own, so that one read of the
+/// socket
 /// brings as much as the socket has. Blocks that come back are kept up to a bound.
 /// </summary>
 public sealed class ReceiveBlockPool : MemoryPool<byte>
@@ -12,7 +13,9 @@ public sealed class ReceiveBlockPool : MemoryPool<byte>
     /// <summary>Bytes of every block.</summary>
     public const int BlockBytes = 128 << 10;
 
-    /// <summary>Blocks that are kept while unused, 32 MiB together; further ones are left to the garbage collector.</summary>
+    /// <summary>
+    /// Blocks that are kept while unused, 32 MiB together; further ones are left to the garbage collector.
+    /// </summary>
     public const int UnusedBlocksMax = 256;
 
     private readonly ConcurrentQueue<Block> _unused = new();

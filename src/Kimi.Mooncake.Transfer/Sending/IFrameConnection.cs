@@ -12,7 +12,8 @@ internal interface IFrameConnection : IAsyncDisposable
     bool HasRoom(int bytes);
 
     /// <summary>Sends a frame for which there is room.</summary>
-    /// <param name="frame">The frame; the connection calls <see cref="FrameToSend.EndRead"/> when it has copied.</param>
+    /// <param name="frame">The frame; the connection calls <see cref="FrameToSend.EndRead"/> when it has
+    /// copied.</param>
     /// <returns>When the next frame may be sent.</returns>
     ValueTask SendAsync(FrameToSend frame);
 
@@ -24,7 +25,8 @@ internal interface IFrameConnection : IAsyncDisposable
 }
 
 /// <summary>A frame with where its payload lies, while that is being read.</summary>
-internal readonly record struct FrameToSend(TransferSession Session, int Region, int Part, FrameHeader Header, nint Source)
+internal readonly record struct FrameToSend(
+    TransferSession Session, int Region, int Part, FrameHeader Header, nint Source)
 {
     /// <summary>The source is not read any more.</summary>
     public void EndRead() => Session.EndRead();

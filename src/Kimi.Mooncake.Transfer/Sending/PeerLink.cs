@@ -323,7 +323,8 @@ internal sealed class PeerLink : IAsyncDisposable
     }
 
     private bool CanShareMemory(HelloResponse hello) =>
-        _context.Options.SharedMemory && OperatingSystem.IsLinux() && hello.SharedMemory.Length > 0 && hello.Host == MachineBoot.Name;
+        _context.Options.SharedMemory && OperatingSystem.IsLinux()
+        && hello.SharedMemory.Length > 0 && hello.Host == MachineBoot.Name;
 
     private Lane[] GrpcLanes() =>
     [

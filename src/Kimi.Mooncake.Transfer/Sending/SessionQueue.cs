@@ -1,6 +1,8 @@
 namespace Kimi.Mooncake.Transfer;
 
-/// <summary>Sessions of one priority that have frames to send, in turn. Linked through the sessions themselves.</summary>
+/// <summary>
+/// Sessions of one priority that have frames to send, in turn. Linked through the sessions themselves.
+/// </summary>
 internal sealed class SessionQueue
 {
     private TransferSession? _first;

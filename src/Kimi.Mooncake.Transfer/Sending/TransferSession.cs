@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Security.Cryptography;
 
 namespace Kimi.Mooncake.Transfer;
 
@@ -13,6 +14,7 @@ public sealed class TransferSession : IAsyncDisposable
 
     private readonly PeerLink _peer;
     private readonly Region[] _regions;
+    private readonly uint _transfer = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(sizeof(uint)));
     private readonly int _frameBytes;
     private readonly int _corruptRetriesMax;
 
@@ -128,7 +130,9 @@ public sealed class TransferSession : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends the session; what is not acknowledged is given up. Nothing reads source memory afterwards.</summary>
+    /// <summary>
+    /// Ends the session; what is not acknowledged is given up. Nothing reads source memory afterwards.
+    /// </summary>
     public ValueTask DisposeAsync()
     {
         Task unread;
@@ -175,7 +179,7 @@ public sealed class TransferSession : IAsyncDisposable
         part = BitOperations.TrailingZeroCount(found.Waiting);
         var start = part * _frameBytes;
         header = new FrameHeader(
-            Target, found.FirstSequence + (uint)part, found.Slot, found.Offset + (uint)start, Checksum: 0,
+            Target, _transfer, found.FirstSequence + (uint)part, found.Slot, found.Offset + (uint)start, Checksum: 0,
             Math.Min(_frameBytes, found.Bytes - start));
         source = found.Source + start;
         return true;

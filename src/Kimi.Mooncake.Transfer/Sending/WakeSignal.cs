@@ -3,7 +3,8 @@ using System.Threading.Tasks.Sources;
 namespace Kimi.Mooncake.Transfer;
 
 /// <summary>
-/// Wakes the one task that waits. May be set from any thread, never blocks, never runs the waiter on the setter's stack,
+/// Wakes the one task that waits. May be set from any thread, never blocks, never runs the waiter on the setter's
+/// stack,
 /// and does not allocate. A signal that comes while nobody waits is kept.
 /// </summary>
 internal sealed class WakeSignal : IValueTaskSource, IThreadPoolWorkItem

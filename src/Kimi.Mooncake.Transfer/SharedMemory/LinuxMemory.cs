@@ -5,7 +5,9 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Kimi.Mooncake.Transfer;
 
-/// <summary>Memory without a name that two processes can map; the system frees it when the last of them is gone.</summary>
+/// <summary>
+/// Memory without a name that two processes can map; the system frees it when the last of them is gone.
+/// </summary>
 [SupportedOSPlatform("linux")]
 internal static unsafe partial class LinuxMemory
 {
@@ -42,7 +44,8 @@ internal static unsafe partial class LinuxMemory
     }
 
     /// <summary>
-    /// Whether the memory cannot shrink; otherwise whoever has it could make an access of this process fail with SIGBUS.
+    /// Whether the memory cannot shrink; otherwise whoever has it could make an access of this process fail with
+    /// SIGBUS.
     /// </summary>
     public static bool CannotShrink(SafeFileHandle handle)
     {
@@ -87,7 +90,8 @@ internal static unsafe partial class LinuxMemory
         return new IOException($"{call}: {error.Message}", error);
     }
 
-    [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport(
+        "libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int MemfdCreate(string name, uint flags);
 
     [LibraryImport("libc", EntryPoint = "ftruncate", SetLastError = true)]

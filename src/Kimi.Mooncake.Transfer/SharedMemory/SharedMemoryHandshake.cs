@@ -6,7 +6,8 @@ using System.Runtime.Versioning;
 namespace Kimi.Mooncake.Transfer;
 
 /// <summary>
-/// What a sender says to a receiver's socket: number of the open file of its memory, length of the ring, and a nonce that
+/// What a sender says to a receiver's socket: number of the open file of its memory, length of the ring, and a nonce
+/// that
 /// the memory repeats. The answer is one byte.
 /// </summary>
 [SupportedOSPlatform("linux")]

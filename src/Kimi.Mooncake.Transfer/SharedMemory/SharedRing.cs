@@ -4,7 +4,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Kimi.Mooncake.Transfer;
 
 /// <summary>
-/// A ring of frames in one direction and a ring of answers in the other, in memory that sender and receiver have mapped.
+/// A ring of frames in one direction and a ring of answers in the other, in memory that sender and receiver have
+/// mapped.
 /// Positions only grow; each is written by one side. Nothing that the other side writes is believed unchecked.
 /// </summary>
 /// <remarks>
