@@ -25,6 +25,7 @@ public sealed class NodeAgent : IAsyncDisposable
     private Task _running = Task.CompletedTask;
     private string _lastFault = "";
     private volatile bool _isMember;
+    private bool _disposed;
 
     /// <summary>An agent that does nothing yet.</summary>
     /// <param name="conductor">Makes the calls to the conductor; owned by the caller.</param>
@@ -73,6 +74,11 @@ public sealed class NodeAgent : IAsyncDisposable
     /// <summary>Takes leave of the conductor: it gives the node no more work, at once.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, true))
+        {
+            return;
+        }
+
         await _stopping.CancelAsync().ConfigureAwait(false);
         await _running.ConfigureAwait(false);
         _registered.TrySetCanceled();
