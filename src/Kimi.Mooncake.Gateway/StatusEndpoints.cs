@@ -17,14 +17,15 @@ internal static class StatusEndpoints
     {
         MapRead(routes, "/v1/models", context => WriteModelsAsync(context, generator.Model));
         MapRead(routes, "/v1/models/{**model}", context => WriteModelAsync(context, generator.Model));
-        MapStatus(routes, generator.Model, generator.Status, metrics.Write);
+        MapStatus(routes, () => generator.Model, generator.Status, metrics.Write);
     }
 
     /// <summary>Health and metrics, as every process has them.</summary>
     public static void MapStatus(
-        IEndpointRouteBuilder routes, ModelCard model, Func<WorkerStatus> status, Func<WorkerStatus, string> metrics)
+        IEndpointRouteBuilder routes, Func<ModelCard> model, Func<WorkerStatus> status,
+        Func<WorkerStatus, string> metrics)
     {
-        MapRead(routes, "/health", context => WriteHealthAsync(context, model, status()));
+        MapRead(routes, "/health", context => WriteHealthAsync(context, status(), model()));
         MapRead(routes, "/metrics", context => WriteAsync(
             context, 200, "text/plain; version=0.0.4; charset=utf-8", Encoding.UTF8.GetBytes(metrics(status()))));
     }
@@ -63,25 +64,76 @@ internal static class StatusEndpoints
         writer.WriteEndObject();
     }
 
-    private static Task WriteHealthAsync(HttpContext context, ModelCard model, WorkerStatus status) =>
+    private static Task WriteHealthAsync(HttpContext context, WorkerStatus status, ModelCard model) =>
         WriteJsonAsync(context, status.Ready ? 200 : 503, writer =>
         {
             writer.WriteStartObject();
-            writer.WriteString("status"u8, status.Ready ? "ok"u8 : "not_ready"u8);
+            writer.WriteString("status"u8, NameOf(status));
             writer.WriteBoolean("ready"u8, status.Ready);
             writer.WriteString("reason"u8, status.NotReadyReason);
             writer.WriteString("model"u8, model.ModelId);
             writer.WriteNumber("context_length_tokens"u8, model.ContextLength);
             writer.WriteNumber("waiting"u8, status.Waiting);
             writer.WriteNumber("running"u8, status.Running);
-            writer.WriteStartObject("blocks"u8);
-            writer.WriteNumber("free"u8, status.BlocksFree);
-            writer.WriteNumber("cached"u8, status.BlocksCached);
-            writer.WriteNumber("held"u8, status.BlocksHeld);
-            writer.WriteNumber("total"u8, status.BlocksTotal);
-            writer.WriteEndObject();
+            WriteBlocks(writer, status.BlocksFree, status.BlocksCached, status.BlocksHeld, status.BlocksTotal);
+            if (status.Cluster is { } cluster)
+            {
+                WriteCluster(writer, cluster);
+            }
+
             writer.WriteEndObject();
         });
+
+    private static string NameOf(WorkerStatus status) => status switch
+    {
+        { Ready: false } => "not_ready",
+        { Cluster.DegradedReason.Length: > 0 } => "degraded",
+        _ => "ok",
+    };
+
+    private static void WriteCluster(Utf8JsonWriter writer, ClusterStatus cluster)
+    {
+        writer.WriteBoolean("degraded"u8, cluster.DegradedReason.Length > 0);
+        writer.WriteString("degraded_reason"u8, cluster.DegradedReason);
+        writer.WriteNumber("waiting_for_workers"u8, cluster.Waiting);
+        writer.WriteNumber("routed"u8, cluster.Routed);
+        writer.WriteStartObject("nodes"u8);
+        WriteNodes(writer, "prefill"u8, cluster.Nodes.Where(node => node.Roles.HasFlag(NodeRoles.Prefill)));
+        WriteNodes(writer, "decode"u8, cluster.Nodes.Where(node => node.Roles.HasFlag(NodeRoles.Decode)));
+        WriteNodes(writer, "store"u8, cluster.Nodes.Where(node => node.Roles.HasFlag(NodeRoles.Store)));
+        writer.WriteEndObject();
+    }
+
+    private static void WriteNodes(Utf8JsonWriter writer, ReadOnlySpan<byte> role, IEnumerable<NodeStatus> nodes)
+    {
+        writer.WriteStartArray(role);
+        foreach (var node in nodes)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("node_id"u8, node.NodeId);
+            writer.WriteString("address"u8, node.Address);
+            writer.WriteString("health"u8, node.Health);
+            writer.WriteString("reason"u8, node.HealthReason);
+            writer.WriteNumber("waiting"u8, node.Waiting);
+            writer.WriteNumber("running"u8, node.Running);
+            writer.WriteNumber("routed"u8, node.Routed);
+            writer.WriteNumber("indexed_blocks"u8, node.IndexedBlocks);
+            WriteBlocks(writer, node.BlocksFree, node.BlocksCached, node.BlocksHeld, node.BlocksTotal);
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+    }
+
+    private static void WriteBlocks(Utf8JsonWriter writer, int free, int cached, int held, int total)
+    {
+        writer.WriteStartObject("blocks"u8);
+        writer.WriteNumber("free"u8, free);
+        writer.WriteNumber("cached"u8, cached);
+        writer.WriteNumber("held"u8, held);
+        writer.WriteNumber("total"u8, total);
+        writer.WriteEndObject();
+    }
 
     private static Task WriteJsonAsync(HttpContext context, int status, Action<Utf8JsonWriter> write)
     {

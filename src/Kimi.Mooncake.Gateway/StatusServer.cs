@@ -48,7 +48,7 @@ public sealed class StatusServer : IAsyncDisposable
             kestrel.Listen(address, options.Port, listener => listener.Protocols = HttpProtocols.Http1);
         });
         var application = builder.Build();
-        StatusEndpoints.MapStatus(application, model, status, WritePage);
+        StatusEndpoints.MapStatus(application, () => model, status, WritePage);
         var server = new StatusServer(application);
         try
         {

@@ -46,6 +46,11 @@ internal sealed class ScriptedGenerator : ITokenGenerator
 
     public bool Ready { get; set; } = true;
 
+    public ClusterStatus? Cluster { get; set; }
+
+    public IReadOnlyList<Metric> Metrics { get; set; } =
+        [new Metric("store_hits_total", IsCounter: true, "Blocks found in the store.", 7)];
+
     public TaskCompletionSource<GenerationRequest> FirstCancelled { get; } =
         new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -117,7 +122,8 @@ internal sealed class ScriptedGenerator : ITokenGenerator
         BlocksFree = 5,
         BlocksCached = 3,
         BlocksHeld = 2,
-        Metrics = [new Metric("store_hits_total", IsCounter: true, "Blocks found in the store.", 7)],
+        Metrics = Metrics,
+        Cluster = Cluster,
     };
 
     private async IAsyncEnumerable<GenerationEvent> EventsAsync(
