@@ -71,6 +71,22 @@ public sealed class KvEventFeed
         Published?.Invoke();
     }
 
+    /// <summary>How many of the first keys are there.</summary>
+    /// <param name="keys">Keys of a prefix, in order.</param>
+    public int CountLeading(ReadOnlySpan<BlockKey> keys)
+    {
+        lock (_lock)
+        {
+            var count = 0;
+            while (count < keys.Length && _keys.ContainsKey(keys[count]))
+            {
+                count++;
+            }
+
+            return count;
+        }
+    }
+
     /// <summary>All keys that are there, each after its parent, and the number of the last event they contain.</summary>
     internal (BlockKey[] Keys, long Sequence) Snapshot()
     {
