@@ -21,6 +21,7 @@ internal sealed class EngineLoop
     private readonly EngineCore _engine;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
+    private readonly KvEventFeed? _feed;
     private readonly long _started;
     private readonly ConcurrentQueue<EngineCommand> _commands = new();
     private readonly object _parking = new();
@@ -35,8 +36,14 @@ internal sealed class EngineLoop
     private int _callsWaiting;
     private bool _awake;
 
-    public EngineLoop(EngineCore engine, TimeProvider time, ILogger logger)
+    /// <summary>Makes a loop; it runs from <see cref="Start"/> on.</summary>
+    /// <param name="engine">Nobody else may touch it from now on.</param>
+    /// <param name="time">Clock.</param>
+    /// <param name="logger">Takes what an operator should know.</param>
+    /// <param name="feed">Is told what enters and leaves the prefix tree; null where nobody wants to know.</param>
+    public EngineLoop(EngineCore engine, TimeProvider time, ILogger logger, KvEventFeed? feed = null)
     {
+        _feed = feed;
         _engine = engine;
         _time = time;
         _logger = logger;
@@ -233,6 +240,12 @@ internal sealed class EngineLoop
         }
 
         _engine.ClearEvents();
+        if (_feed is not null)
+        {
+            _feed.Publish(_engine.KvEvents);
+            _engine.ClearKvEvents();
+        }
+
         lock (_statusLock)
         {
             _status = _engine.Status();

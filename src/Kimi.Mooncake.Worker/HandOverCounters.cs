@@ -23,6 +23,12 @@ internal sealed class HandOverCounters
     private TimeSpan _total;
     private long _imports;
     private long _bytesReceived;
+    private double _bytesPerSecond;
+
+    /// <summary>
+    /// What a transfer to this worker reached lately; 0 before the first that did not wait for its prefill.
+    /// </summary>
+    public double BytesPerSecond => Volatile.Read(ref _bytesPerSecond);
 
     /// <summary>What overlapping did not hide of each hand-over.</summary>
     public Histogram Tail { get; } = new();
@@ -38,12 +44,19 @@ internal sealed class HandOverCounters
         }
     }
 
-    public void Imported(long bytes)
+    /// <summary>A prompt has arrived.</summary>
+    /// <param name="times">Its bytes, and times as its sender took them.</param>
+    public void Imported(in HandOverTimes times)
     {
         lock (_lock)
         {
             _imports++;
-            _bytesReceived += bytes;
+            _bytesReceived += times.Bytes;
+            // Where most of the time came after the prefill, it was the transfer that took it.
+            if (times.Total > TimeSpan.Zero && times.Tail > times.Total / 2)
+            {
+                Volatile.Write(ref _bytesPerSecond, times.Bytes / times.Total.TotalSeconds);
+            }
         }
     }
 

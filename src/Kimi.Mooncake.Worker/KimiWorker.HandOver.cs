@@ -31,6 +31,7 @@ public sealed partial class KimiWorker
     {
         CheckTokens(order.Request);
         var peers = RequirePeers();
+        await FindBlocksAsync(order.Request, cancellationToken).ConfigureAwait(false);
         var prompt = order.Request.PromptTokens.Count;
         var session = await peers.Transfer.BeginAsync(
             order.Destination,

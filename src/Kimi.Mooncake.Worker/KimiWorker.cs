@@ -14,12 +14,13 @@ namespace Kimi.Mooncake.Worker;
 /// Prefill, decode and store of one process: a model, its KV pool, the engine that schedules them, and the way to the
 /// store. Owns all of them except the model file and the store.
 /// </summary>
-public sealed partial class KimiWorker : ITokenGenerator, IAsyncDisposable
+public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposable
 {
     private readonly IKernels _kernels;
     private readonly PagedKvMemory _kv;
     private readonly KimiModel _model;
     private readonly StoreConnector? _connector;
+    private readonly PeerConnector? _peerConnector;
     private readonly KvBlockStore? _store;
     private readonly EngineLoop _loop;
     private readonly TimeProvider _time;
@@ -58,12 +59,24 @@ public sealed partial class KimiWorker : ITokenGenerator, IAsyncDisposable
         var rowsMax = engineOptions.PrefillChunkTokens + engineOptions.RunningSequencesMax;
         _model = new KimiModel(model.File, model.Config, _kernels, rowsMax, engineOptions.RunningSequencesMax);
         _store = store;
-        _connector = store is null ? null : new StoreConnector(store, _kv, connectorOptions, () => _loop?.Wake());
         _time = time;
         _peers = peers;
         Runner = new KimiModelRunner(_model, _kv, time);
-        var engine = new EngineCore(engineOptions, layout, model.Fingerprint, blockCount, Runner, _connector);
-        _loop = new EngineLoop(engine, time, logger);
+        if (peers is null)
+        {
+            _connector = store is null ? null : new StoreConnector(store, _kv, connectorOptions, () => _loop?.Wake());
+        }
+        else
+        {
+            KvEvents = new KvEventFeed();
+            _peerConnector = ConnectPeers(peers, model.Fingerprint, store, connectorOptions, logger);
+        }
+
+        IKvConnector? connector = _peerConnector is null ? _connector : _peerConnector;
+        var engine = new EngineCore(
+            engineOptions, layout, model.Fingerprint, blockCount, Runner, connector, recordKvEvents: KvEvents is not null);
+        _loop = new EngineLoop(engine, time, logger, KvEvents);
+        SequencesMax = engineOptions.RunningSequencesMax;
         Model = new ModelCard(
             model.Id,
             Math.Min(model.Config.ContextLength, engine.SequenceTokensMax),
@@ -121,13 +134,13 @@ public sealed partial class KimiWorker : ITokenGenerator, IAsyncDisposable
         {
             Ready = failure is null,
             NotReadyReason = failure?.Message ?? "",
-            Waiting = status.Waiting + status.Loading + status.Importing,
-            Running = status.Running,
+            Waiting = status.Waiting + status.Loading,
+            Running = status.Running + status.Importing,
             BlocksTotal = status.BlocksTotal,
             BlocksFree = status.BlocksFree,
             BlocksCached = status.BlocksCached,
             BlocksHeld = status.BlocksHeld,
-            Metrics = WorkerMetrics.Of(status, Runner.Times, HandOvers, _store?.Statistics()),
+            Metrics = Metrics(status),
         };
     }
 
@@ -137,6 +150,11 @@ public sealed partial class KimiWorker : ITokenGenerator, IAsyncDisposable
         await _open.CloseAsync().ConfigureAwait(false);
         await _loop.StopAsync().ConfigureAwait(false);
         _connector?.Dispose();
+        if (_peerConnector is not null)
+        {
+            await _peerConnector.DisposeAsync().ConfigureAwait(false);
+        }
+
         _model.Dispose();
         _kv.Dispose();
         _kernels.Dispose();
@@ -147,6 +165,13 @@ public sealed partial class KimiWorker : ITokenGenerator, IAsyncDisposable
 
     /// <summary>Has the engine do something between two steps; see <see cref="EngineLoop.Post"/>.</summary>
     internal void PostToEngine(Action<EngineCore> action) => _loop.Post(action);
+
+    private List<Metric> Metrics(in EngineStatus status)
+    {
+        var metrics = WorkerMetrics.Of(status, Runner.Times, HandOvers, _store?.Statistics());
+        _peerConnector?.AddMetrics(metrics);
+        return metrics;
+    }
 
     private static int BlockCount(KvLayout layout, WorkerOptions options)
     {
@@ -176,6 +201,7 @@ public sealed partial class KimiWorker : ITokenGenerator, IAsyncDisposable
     {
         // The engine must hear of it when the reader stops early without cancelling.
         using var reading = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        await FindBlocksAsync(request, cancellationToken).ConfigureAwait(false);
         var stream = new RequestStream(request, reading.Token);
         _loop.Submit(stream);
         var finished = false;

@@ -176,7 +176,9 @@ internal sealed class PrefillImport : IAsyncDisposable
             _reservation.Dispose();
         }
 
-        _counters.Imported(expected);
+        _counters.Imported(new HandOverTimes(
+            expected, PrefillMessages.ToTime(handedOver.TailMicroseconds),
+            PrefillMessages.ToTime(handedOver.TotalMicroseconds)));
         _loop.Post(engine => engine.CompleteImport(_sequenceId, prefill, _loop.Now));
     }
 

@@ -83,6 +83,10 @@ internal static class PrefillMessages
         (PrefillProgressed)GenerationMessages.ToEvent(
             new Wire.GenerateEvent { PrefillProgressed = message }, vocabularySize: int.MaxValue);
 
+    /// <summary>A measured time; one that cannot be is cut to a day, since it is only reported.</summary>
+    public static TimeSpan ToTime(ulong microseconds) =>
+        TimeSpan.FromMicroseconds(Math.Min(microseconds, TimeSpan.MicrosecondsPerDay));
+
     /// <summary>The result of a message.</summary>
     /// <exception cref="InvalidDataException">A field is out of its range; the message names it.</exception>
     public static ImportedPrefill ToImport(Wire.PrefillComputed message, int promptTokens, int vocabularySize)

@@ -7,7 +7,7 @@ namespace Kimi.Mooncake.Worker;
 /// <summary>The worker's counters under their Prometheus names.</summary>
 internal static class WorkerMetrics
 {
-    public static IReadOnlyList<Metric> Of(
+    public static List<Metric> Of(
         in EngineStatus status, StepTimes steps, HandOverCounters handOvers, StoreStatistics? store)
     {
         var metrics = new List<Metric>();

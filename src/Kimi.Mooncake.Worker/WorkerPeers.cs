@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Kimi.Mooncake.Transfer;
+using Kimi.Mooncake.Worker.Peers;
 
 namespace Kimi.Mooncake.Worker;
 
@@ -7,4 +8,6 @@ namespace Kimi.Mooncake.Worker;
 /// <param name="Transfer">Moves blocks between processes.</param>
 /// <param name="Invokers">Makes calls to a process, named by its address such as <c>http://127.0.0.1:9091</c>.</param>
 /// <param name="HandOver">Bounds of hand-overs.</param>
-public sealed record WorkerPeers(TransferEngine Transfer, Func<string, CallInvoker> Invokers, HandOverOptions HandOver);
+/// <param name="Blocks">Bounds of getting blocks from others and giving them to store nodes.</param>
+public sealed record WorkerPeers(
+    TransferEngine Transfer, Func<string, CallInvoker> Invokers, HandOverOptions HandOver, PeerBlocksOptions Blocks);

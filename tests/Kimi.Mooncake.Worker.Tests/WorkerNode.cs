@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Transfer;
+using Kimi.Mooncake.Worker.Peers;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Kimi.Mooncake.Worker.Tests;
@@ -50,7 +51,7 @@ internal sealed class WorkerNode : IAsyncDisposable
             new StoreConnectorOptions(),
             TimeProvider.System,
             NullLogger.Instance,
-            new WorkerPeers(Transfer, _channels.Get, plan.HandOver));
+            new WorkerPeers(Transfer, _channels.Get, plan.HandOver, new PeerBlocksOptions()));
         Worker.Runner.Observer = (sequence, position, logits) =>
             _logits[(Key(sequence.Tokens[..sequence.PromptLength]), position)] = logits.ToArray();
     }
