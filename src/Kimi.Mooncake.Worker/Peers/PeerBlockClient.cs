@@ -23,7 +23,9 @@ internal sealed class PeerBlockClient(TransferEngine transfer, Func<string, Call
         return (int)Math.Min(response.Blocks, (uint)keys.Length);
     }
 
-    /// <summary>Fetches blocks. When the task has ended, however it did, nothing writes to the memory any more.</summary>
+    /// <summary>
+    /// Fetches blocks. When the task has ended, however it did, nothing writes to the memory any more.
+    /// </summary>
     /// <param name="address">The process that has them.</param>
     /// <param name="ownAddress">Where this process takes frames.</param>
     /// <param name="keys">Keys in prefix order.</param>

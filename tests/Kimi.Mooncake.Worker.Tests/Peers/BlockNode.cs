@@ -31,7 +31,7 @@ internal sealed record BlockNodePlan
     public Func<int, int, double> PrefillSeconds { get; init; } = static (_, _) => 0;
 }
 
-/// <summary>A process that has blocks, as far as others see it: pool, store, services and connector, on loopback.</summary>
+/// <summary>A process as far as others see its blocks: pool, store, services and connector, on loopback.</summary>
 internal sealed class BlockNode : IAsyncDisposable
 {
     public const int PoolBlocks = 256;

@@ -169,7 +169,7 @@ public sealed class StoreNodeTests(bool sharedMemory)
         await using var other = await BlockNode.StartAsync(new BlockNodePlan { SharedMemory = sharedMemory });
         var begun = await BeginAsync(other, store, 0, 3);
         Assert.That(begun.Wanted, Is.EqualTo(new uint[] { 0, 1, 2 }));
-        Assert.That((await BeginAsync(other, store, 0, 4)).Wanted, Is.EqualTo(new uint[] { 3 }), "three are on their way");
+        Assert.That((await BeginAsync(other, store, 0, 4)).Wanted, Is.EqualTo(new uint[] { 3 }), "0 to 2 come");
 
         clock.Advance(TimeSpan.FromMilliseconds(new BlockServingOptions().PutExpiresMs));
 
@@ -225,7 +225,8 @@ public sealed class StoreNodeTests(bool sharedMemory)
         await using var worker = await BlockNode.StartAsync(new BlockNodePlan { SharedMemory = sharedMemory });
         var call = worker.Call(worker.Address);
 
-        var fault = await Assert.ThrowsAsync<RpcException>(async () => await call.BeginPutAsync(new Wire.BeginPutRequest()));
+        var fault = await Assert.ThrowsAsync<RpcException>(
+            async () => await call.BeginPutAsync(new Wire.BeginPutRequest()));
 
         Assert.That(fault!.StatusCode, Is.EqualTo(StatusCode.Unimplemented));
     }
@@ -258,7 +259,8 @@ public sealed class StoreNodeTests(bool sharedMemory)
         return ticket < 0 ? 0 : await worker.TakeAsync(ticket);
     }
 
-    private static async Task<Wire.BeginPutResponse> BeginAsync(BlockNode from, BlockNode store, int first, int count) =>
+    private static async Task<Wire.BeginPutResponse> BeginAsync(
+        BlockNode from, BlockNode store, int first, int count) =>
         await from.Call(store.Address).BeginPutAsync(new Wire.BeginPutRequest
         {
             Keys = BlockKeyMessages.ToBytes(PeerBlocks.Keys(first, count)),
