@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Kimi.Mooncake.Host.Tests.Remote;
 
-/// <summary>Channels by address: bounds, connections, repeated calls and their budget, deadlines, and the end.</summary>
+/// <summary>Channels by address: bounds, connections, repeated calls and their budget, deadlines, the end.</summary>
 [TestFixture]
 internal sealed class PeerChannelsTests
 {

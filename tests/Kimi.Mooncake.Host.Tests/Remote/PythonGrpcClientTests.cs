@@ -12,8 +12,8 @@ namespace Kimi.Mooncake.Host.Tests.Remote;
 [TestFixture]
 internal sealed class PythonGrpcClientTests
 {
-    // The one of the system may be hidden by another one that lacks the packages.
-    private static readonly string[] Pythons = ["python3", "/usr/bin/python3"];
+    // On the PATH, the one of the system may be hidden by another one that lacks the packages.
+    private static readonly string[] Pythons = ["/usr/bin/python3", "python3"];
 
     [TestCase(false)]
     [TestCase(true)]

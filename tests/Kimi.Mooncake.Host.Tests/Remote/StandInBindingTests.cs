@@ -3,8 +3,8 @@ using System.Reflection;
 namespace Kimi.Mooncake.Host.Tests.Remote;
 
 /// <summary>
-/// Everything that gRPC's official server and client name of the two assemblies that a package source may lack is there,
-/// so that nothing is missed only when a rare path runs. With the official packages it says the same of them.
+/// Everything that gRPC's official server and client name of the two assemblies that a package source may lack is
+/// there, so that nothing is missed only when a rare path runs. With the official packages it says the same of them.
 /// </summary>
 [TestFixture]
 internal sealed class StandInBindingTests
