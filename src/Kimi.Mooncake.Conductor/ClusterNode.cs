@@ -46,6 +46,22 @@ internal sealed class ClusterNode(NodeDescriptor descriptor, int slot)
 
     public int AddedBlocks { get; private set; }
 
+    /// <summary>Of the load, what belongs to tickets that ended since.</summary>
+    public int EndedSequences { get; private set; }
+
+    /// <summary>Of the load, what belongs to tickets that ended since.</summary>
+    public int EndedBlocks { get; private set; }
+
+    /// <summary>Sequences that it has, as far as known; only after the first load.</summary>
+    public int Sequences => Math.Max(0, Load!.Waiting + Load.Running - EndedSequences) + AddedSequences;
+
+    /// <summary>Blocks that requests hold, as far as known; only after the first load.</summary>
+    public int BlocksTaken => Math.Max(0, Load!.BlocksHeld - EndedBlocks) + AddedBlocks;
+
+    /// <summary>Blocks that a new request may take, as far as known; only after the first load.</summary>
+    public int BlocksAvailable =>
+        Load!.BlocksFree + Load.BlocksCached + Math.Min(Load.BlocksHeld, EndedBlocks) - AddedBlocks;
+
     public double AddedPrefillSeconds { get; private set; }
 
     /// <summary>Average position of the tokens prefilled here lately: what a queued token costs.</summary>
@@ -67,6 +83,7 @@ internal sealed class ClusterNode(NodeDescriptor descriptor, int slot)
         Descriptor = descriptor;
         Address = new NodeAddress(descriptor.NodeId, descriptor.Address);
         Load = null;
+        (EndedSequences, EndedBlocks) = (0, 0);
         Kv = KvProgress.SnapshotExpected;
         IsSuspect = false;
     }
@@ -82,6 +99,7 @@ internal sealed class ClusterNode(NodeDescriptor descriptor, int slot)
     {
         Load = load;
         IsDrainReported = IsDraining;
+        (EndedSequences, EndedBlocks) = (0, 0);
         while (_added.TryPeek(out var ticket) && now - ticket.RoutedAt >= delay)
         {
             _added.Dequeue();
@@ -110,6 +128,12 @@ internal sealed class ClusterNode(NodeDescriptor descriptor, int slot)
     public void Remove(RouteTicket ticket)
     {
         Tickets.Remove(ticket.Id);
+        if (ticket.Decoding == this && !ticket.IsAddedToDecoding)
+        {
+            EndedSequences++;
+            EndedBlocks += ticket.Demand.Blocks;
+        }
+
         Subtract(ticket);
         if (Tickets.Count == 0)
         {

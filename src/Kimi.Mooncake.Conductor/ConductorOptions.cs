@@ -24,7 +24,7 @@ public sealed record ConductorOptions
     public int NodesMax { get; init; } = 1024;
 
     /// <summary>Keys in the prefix index, over all nodes; further ones are left out, and counted.</summary>
-    [Setting("Block keys in the prefix index (about 60 bytes each); further ones are left out and counted.",
+    [Setting("Block keys in the prefix index (60 to 100 bytes each); further ones are left out and counted.",
         Unit = "keys", Min = 1, Max = 500_000_000)]
     public int IndexKeysMax { get; init; } = 20_000_000;
 

@@ -86,7 +86,7 @@ internal sealed class PairSelector(ConductorOptions options, PrefixIndex index, 
     private bool MayDecode(RouteTicket ticket, ClusterNode node, NodeRoles role, TimeSpan now) =>
         node.Has(role) && MayTake(ticket, node, now)
         && BlocksOf(ticket.Query.SequenceTokensMax, node) <= node.Descriptor.BlocksTotal
-        && node.Load!.Waiting + node.Load.Running + node.AddedSequences < node.Descriptor.SequencesMax;
+        && node.Sequences < node.Descriptor.SequencesMax;
 
     // Cheap, and enough to see that nothing can be placed while all workers are full.
     private bool HasRoomWithFullCache(
@@ -95,7 +95,7 @@ internal sealed class PairSelector(ConductorOptions options, PrefixIndex index, 
         foreach (var node in nodes)
         {
             if (MayDecode(ticket, node, role, now)
-                && prompt.BlocksTaken - ticket.Query.BlockKeys.Length <= BlocksAvailable(node))
+                && prompt.BlocksTaken - ticket.Query.BlockKeys.Length <= node.BlocksAvailable)
             {
                 return true;
             }
@@ -103,9 +103,6 @@ internal sealed class PairSelector(ConductorOptions options, PrefixIndex index, 
 
         return false;
     }
-
-    private static int BlocksAvailable(ClusterNode node) =>
-        node.Load!.BlocksFree + node.Load.BlocksCached - node.AddedBlocks;
 
     private void CollectDecodes(
         RouteTicket ticket, List<ClusterNode> nodes, NodeRoles role, in Prompt prompt, TimeSpan now)
@@ -115,7 +112,7 @@ internal sealed class PairSelector(ConductorOptions options, PrefixIndex index, 
         {
             // What it has of the prompt is shared, not taken.
             var blocks = prompt.BlocksTaken - _lengths[node.Slot];
-            if (!MayDecode(ticket, node, role, now) || blocks > BlocksAvailable(node))
+            if (!MayDecode(ticket, node, role, now) || blocks > node.BlocksAvailable)
             {
                 continue;
             }
@@ -149,9 +146,8 @@ internal sealed class PairSelector(ConductorOptions options, PrefixIndex index, 
     private double LoadShare(ClusterNode node)
     {
         var load = node.Load!;
-        var sequences = load.Waiting + load.Running + node.AddedSequences;
-        var bySequences = (double)sequences / node.Descriptor.SequencesMax;
-        var byMemory = (double)(load.BlocksHeld + node.AddedBlocks) / node.Descriptor.BlocksTotal;
+        var bySequences = (double)node.Sequences / node.Descriptor.SequencesMax;
+        var byMemory = (double)node.BlocksTaken / node.Descriptor.BlocksTotal;
         var byTime = load.Running > 0 ? Positive(load.DecodeStepSeconds, 0) / options.DecodeStepSecondsFull : 0;
         return Math.Min(1, Math.Max(bySequences, Math.Max(byMemory, byTime)));
     }
@@ -239,7 +235,7 @@ internal sealed class PairSelector(ConductorOptions options, PrefixIndex index, 
 
         var queued = Math.Max(0, node.Load!.QueuedPrefillTokens)
             * (cost.TokenSeconds + cost.PairSeconds * node.MeanContext);
-        var running = node.Has(NodeRoles.Decode) ? node.Load.Running + node.AddedSequences : 0;
+        var running = node.Has(NodeRoles.Decode) ? node.Sequences : 0;
         var interference = options.InterferenceWeight * running * seconds;
         return new PrefillOption(
             node, queued + node.AddedPrefillSeconds + pull, seconds, interference, from, pull, pulled,

@@ -188,6 +188,20 @@ internal sealed class AdmissionTests
     }
 
     [Test]
+    public void Release_OfOneThatTheLoadShows_MakesRoomBeforeTheNextLoad()
+    {
+        _cluster.Join("n1", Both, sequences: 1);
+        var first = Submit();
+        _cluster.Advance(500);
+        _cluster.Load("n1", TestCluster.Idle() with { Running = 1 });
+        var second = Submit();
+        Assert.That(second.State, Is.EqualTo(RouteState.Waiting));
+        _cluster.Release(first);
+        Assert.That(second.State, Is.EqualTo(RouteState.Routed));
+        Assert.That(Submit().State, Is.EqualTo(RouteState.Waiting));
+    }
+
+    [Test]
     public void Submit_MoreThanRoutedRequestsMax_Waits()
     {
         var cluster = new TestCluster(new ConductorOptions { RoutedRequestsMax = 1 });
