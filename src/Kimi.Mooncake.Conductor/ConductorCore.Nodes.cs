@@ -153,6 +153,7 @@ public sealed partial class ConductorCore
 
     private void ExpireNodes(TimeSpan now)
     {
+        ForgiveOwnPause(now);
         var expireAfter = TimeSpan.FromMilliseconds(_options.ExpireAfterMs);
         for (var place = _nodes.Count - 1; place >= 0; place--)
         {
@@ -170,6 +171,22 @@ public sealed partial class ConductorCore
         }
 
         UpdateStoreNodes(now);
+    }
+
+    // While the conductor itself stood still nobody was heard: that silence is not the nodes'.
+    private void ForgiveOwnPause(TimeSpan now)
+    {
+        var pause = now - (_lastExpired ?? now) - TimeSpan.FromMilliseconds(_options.LoadIntervalMs);
+        _lastExpired = now;
+        if (pause <= TimeSpan.Zero)
+        {
+            return;
+        }
+
+        foreach (var node in _nodes)
+        {
+            node.LastSeen = now - node.LastSeen > pause ? node.LastSeen + pause : now;
+        }
     }
 
     private void Suspect(ClusterNode node, string reason)
@@ -259,7 +276,10 @@ public sealed partial class ConductorCore
         var health = reason.Length > 0 ? NodeHealth.Suspect : isDraining ? NodeHealth.Draining : NodeHealth.Ready;
         return new NodeState(
             node.Descriptor, node.Load, node.Tickets.Count, _index.CountOf(node.Slot), now - node.LastSeen, health,
-            reason.Length > 0 ? reason : isDraining ? "it is being drained" : "");
+            reason.Length > 0 ? reason : isDraining ? "it is being drained" : "")
+        {
+            IsDraining = isDraining,
+        };
     }
 
     // The complement of the place to insert at, when there is no such node.

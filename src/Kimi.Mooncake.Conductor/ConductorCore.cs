@@ -27,6 +27,7 @@ public sealed partial class ConductorCore
     private readonly List<ConductorEvent> _events = [];
     private List<NodeAddress> _storeNodes = [];
     private ConductorCounters _counters;
+    private TimeSpan? _lastExpired;
     private long _lastMembership;
     private long _lastTicket;
 

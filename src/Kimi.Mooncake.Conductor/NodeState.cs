@@ -28,7 +28,11 @@ public sealed record NodeState(
     long IndexedBlocks,
     TimeSpan Silent,
     NodeHealth Health,
-    string HealthReason);
+    string HealthReason)
+{
+    /// <summary>Whether it is to take no new work, or says so itself; also while it is suspect.</summary>
+    public bool IsDraining { get; init; }
+}
 
 /// <summary>How far the draining of a node is.</summary>
 /// <param name="RequestsLeft">Requests that it still has.</param>

@@ -122,7 +122,6 @@ internal sealed class MembershipTests
         _cluster.Advance(3000);
         _cluster.Load("d1", TestCluster.Idle());
         _cluster.Advance(3000);
-        _cluster.Expire();
         Assert.That(_cluster.TakeEvents(), Is.Empty);
         var state = _cluster.StateOf("d1");
         Assert.That((state.Routed, state.Health), Is.EqualTo((1, NodeHealth.Ready)));
@@ -140,7 +139,6 @@ internal sealed class MembershipTests
         Assert.That(_cluster.Submit(TestCluster.Query(Document)).State, Is.EqualTo(RouteState.Waiting));
         Assert.That(_cluster.TakeEvents(), Is.Empty);
         _cluster.Advance(4000);
-        _cluster.Expire();
         var lost = _cluster.TakeEvents().Single();
         Assert.That((lost.Kind, lost.Ticket, lost.NodeId), Is.EqualTo((ConductorEventKind.NodeLost, ticket, "d1")));
     }
@@ -153,14 +151,11 @@ internal sealed class MembershipTests
         var member = _cluster.MemberOf("d1");
         _cluster.TakeEvents();
         _cluster.Advance(3999);
-        _cluster.Expire();
         Assert.That(_cluster.TakeEvents(), Is.Empty);
         _cluster.Advance(1);
-        _cluster.Expire();
         Assert.That(_cluster.TakeEvents().Single().Kind, Is.EqualTo(ConductorEventKind.NodeLost));
         Assert.That(_cluster.StateOf("d1").Health, Is.EqualTo(NodeHealth.Suspect));
         _cluster.Advance(26_000);
-        _cluster.Expire();
         Assert.That(_cluster.TakeEvents().Single().Kind, Is.EqualTo(ConductorEventKind.MembershipEnded));
         Assert.That(_cluster.Core.Nodes(_cluster.Now), Is.Empty);
         Assert.That(_cluster.Core.Heartbeat(member, TestCluster.Idle(), _cluster.Now), Is.False);
@@ -172,11 +167,35 @@ internal sealed class MembershipTests
     {
         _cluster.Join("d1", NodeRoles.Decode | NodeRoles.Prefill);
         _cluster.Advance(10_000);
-        _cluster.Expire();
         var ticket = _cluster.Submit(TestCluster.Query(Document));
         Assert.That(ticket.State, Is.EqualTo(RouteState.Waiting));
         _cluster.Load("d1", TestCluster.Idle());
         Assert.That(ticket.State, Is.EqualTo(RouteState.Routed));
+    }
+
+    [Test]
+    public void Expire_AfterTheConductorStoodStill_BlamesNoNode()
+    {
+        _cluster.Join("d1", NodeRoles.Decode | NodeRoles.Prefill);
+        _cluster.Advance(2000);
+        _cluster.Submit(TestCluster.Query(Document));
+        _cluster.TakeEvents();
+        _cluster.Pause(60_000);
+        _cluster.Advance(1000);
+        Assert.That(_cluster.TakeEvents(), Is.Empty);
+        Assert.That(_cluster.StateOf("d1").Health, Is.EqualTo(NodeHealth.Ready));
+        _cluster.Advance(2000);
+        Assert.That(_cluster.TakeEvents().Single().Kind, Is.EqualTo(ConductorEventKind.NodeLost));
+    }
+
+    [Test]
+    public void Register_AgainWhileDraining_StillDrains()
+    {
+        _cluster.Join("d1", NodeRoles.Decode);
+        _cluster.Core.Disconnect(_cluster.MemberOf("d1"), _cluster.Now);
+        _cluster.Core.Drain("d1", _cluster.Now);
+        Assert.That(_cluster.Register(TestCluster.Describe("d1", NodeRoles.Decode)).IsAccepted);
+        Assert.That(_cluster.StateOf("d1").IsDraining, Is.True, "it has not heard of it");
     }
 
     [Test]
@@ -243,7 +262,6 @@ internal sealed class MembershipTests
         _cluster.Load("s1", TestCluster.Idle());
         Assert.That(_cluster.TakeEvents(), Is.Empty);
         _cluster.Advance(4000);
-        _cluster.Expire();
         Assert.That(_cluster.Core.StoreNodes, Is.Empty);
         Assert.That(_cluster.TakeEvents().Single().Kind, Is.EqualTo(ConductorEventKind.StoreNodesChanged));
     }

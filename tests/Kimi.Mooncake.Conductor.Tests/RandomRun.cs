@@ -87,8 +87,13 @@ internal sealed class RandomRun(byte[] script)
                 Disconnect(node, leaves: Next(2) == 0);
                 break;
             case 10:
-                _now += TimeSpan.FromMilliseconds(20 * Next(256));
-                _core.Expire(_now);
+                for (var (steps, milliseconds) = (Next(50), 1 + Next(120)); steps > 0; steps--)
+                {
+                    _now += TimeSpan.FromMilliseconds(milliseconds);
+                    _core.Expire(_now);
+                    TakeEvents();
+                }
+
                 break;
             case 11 or 12 when _tickets.FindAll(IsLive) is { Count: > 0 } live:
                 Release(live[Next(live.Count)]);

@@ -8,6 +8,8 @@ internal sealed class TestCluster(ConductorOptions? options = null)
 {
     public const int BlockTokens = 16;
 
+    private const int ExpireIntervalMs = 100;
+
     public static readonly ModelCard Model = CardOf(new KvLayout(KvElementType.F32, 2, 6, 2, BlockTokens));
 
     private readonly Dictionary<string, MembershipId> _members = [];
@@ -62,7 +64,18 @@ internal sealed class TestCluster(ConductorOptions? options = null)
         };
     }
 
-    public void Advance(int milliseconds) => Now += TimeSpan.FromMilliseconds(milliseconds);
+    /// <summary>Time passes, and the conductor looks at the clock.</summary>
+    public void Advance(int milliseconds)
+    {
+        for (; milliseconds > 0; milliseconds -= ExpireIntervalMs)
+        {
+            Now += TimeSpan.FromMilliseconds(Math.Min(milliseconds, ExpireIntervalMs));
+            Core.Expire(Now);
+        }
+    }
+
+    /// <summary>Time passes while the conductor stands still.</summary>
+    public void Pause(int milliseconds) => Now += TimeSpan.FromMilliseconds(milliseconds);
 
     public RegistrationResult Register(NodeDescriptor node)
     {
@@ -122,8 +135,6 @@ internal sealed class TestCluster(ConductorOptions? options = null)
     }
 
     public void Release(RouteTicket ticket) => Core.Release(ticket, Now);
-
-    public void Expire() => Core.Expire(Now);
 
     /// <summary>Events since the last call.</summary>
     public ConductorEvent[] TakeEvents()
