@@ -19,6 +19,6 @@ public enum AdmissionReason
 /// <summary>The answer to a submitted request.</summary>
 /// <param name="Reason">Taken, or why not.</param>
 /// <param name="SequenceId">Names the sequence in events and for cancelling; 0 when refused.</param>
-/// <param name="Value">When refused for a limit, what was asked for: sequences waiting, or tokens of prompt and output.</param>
-/// <param name="ValueMax">When refused for a limit, the limit, in the same unit.</param>
+/// <param name="Value">When a limit was met, what was asked for: sequences waiting, or tokens in all.</param>
+/// <param name="ValueMax">When a limit was met, the limit, in the same unit.</param>
 public readonly record struct AdmissionResult(AdmissionReason Reason, long SequenceId, int Value, int ValueMax);

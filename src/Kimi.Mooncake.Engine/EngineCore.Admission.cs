@@ -1,3 +1,6 @@
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.KvCache;
+
 namespace Kimi.Mooncake.Engine;
 
 /// <content>Waiting sequences get their blocks: from the prefix tree, from the store, or empty.</content>
@@ -54,9 +57,13 @@ public sealed partial class EngineCore
     /// <summary>Whether another sequence is making blocks that this one lacks.</summary>
     private bool AwaitsBlock(Sequence sequence)
     {
-        if (sequence.AwaitedBlock >= 0 && IsMadeFor(sequence, sequence.Keys.Keys[sequence.AwaitedBlock]))
+        if (sequence.AwaitedBlock >= 0)
         {
-            return true;
+            ref readonly var awaited = ref sequence.Keys.Keys[sequence.AwaitedBlock];
+            if (IsMadeFor(sequence, awaited) && _pool.Tree.Find(awaited) == PrefixTree.None)
+            {
+                return true;
+            }
         }
 
         LookForBlocks(sequence);
@@ -64,8 +71,8 @@ public sealed partial class EngineCore
     }
 
     /// <summary>
-    /// Of the blocks after the cached prefix, finds the last in a row that another sequence is making; -1 when the first
-    /// missing one is not being made. Whoever waits for the last has all of them when it is there.
+    /// Of the blocks after the cached prefix, finds the last in a row that another sequence is making; -1 when the
+    /// first missing one is not being made. Whoever waits for the last has all of them when it is there.
     /// </summary>
     private void LookForBlocks(Sequence sequence)
     {
@@ -85,7 +92,7 @@ public sealed partial class EngineCore
     /// Whether another sequence is making a block that this one may wait for. What is computed for another worker never
     /// waits for what another worker computes: that one may be waiting for this one.
     /// </summary>
-    private bool IsMadeFor(Sequence sequence, in Core.BlockKey key) =>
+    private bool IsMadeFor(Sequence sequence, in BlockKey key) =>
         _inFlight.TryGetValue(key, out var maker)
         && !(sequence.Mode == SequenceMode.PrefillOnly && maker.State == SequenceState.Importing);
 
@@ -142,7 +149,10 @@ public sealed partial class EngineCore
 
         for (var i = matched; i < sequence.PromptLength / _layout.BlockTokens; i++)
         {
-            _inFlight.TryAdd(keys[i], sequence);
+            if (!IsMadeFor(sequence, keys[i]))
+            {
+                _inFlight[keys[i]] = sequence;
+            }
         }
 
         if (sequence.WantsImport)

@@ -192,7 +192,7 @@ public sealed partial class EngineCore
         }
     }
 
-    /// <summary>Goes on after tokens that the caller has had already, of which another draw must give the same.</summary>
+    /// <summary>Goes on after tokens that the caller has had; drawing them again must give the same.</summary>
     private void Resume(Sequence sequence, int? drawn)
     {
         var first = sequence.Tokens[sequence.PromptLength];

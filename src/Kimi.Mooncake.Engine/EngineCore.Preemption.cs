@@ -5,8 +5,8 @@ public sealed partial class EngineCore
 {
     /// <summary>
     /// Sees to the block of the next token. Where memory is short, settling gives way first, then the youngest running
-    /// sequence, which may be this one. Where no other sequence can give way, this one stays as it is until a transfer or
-    /// an export gives blocks back.
+    /// sequence, which may be this one. Where no other sequence can give way, this one stays as it is until a transfer
+    /// or an export gives blocks back.
     /// </summary>
     private bool HasBlockForNext(Sequence sequence)
     {

@@ -1,9 +1,9 @@
 namespace Kimi.Mooncake.Engine;
 
 /// <content>
-/// Tenants take turns by tokens. Of those that wait, the one is next whose admitted prompts add up to the fewest tokens,
-/// so that two that wait all the time differ by one prompt at most. The prefill tokens of a step are divided equally;
-/// what one does not need goes to the others.
+/// Tenants take turns by tokens. Of those that wait, the one is next whose admitted prompts add up to the fewest
+/// tokens, so that two that wait all the time differ by one prompt at most. The prefill tokens of a step are divided
+/// equally; what one does not need goes to the others.
 /// </content>
 public sealed partial class EngineCore
 {

@@ -125,7 +125,7 @@ public readonly record struct EngineStatus
     /// <summary>Sequences whose stored blocks are being loaded.</summary>
     public int Loading { get; init; }
 
-    /// <summary>Sequences whose prompt another worker is computing, and cancelled ones that it may still write.</summary>
+    /// <summary>Sequences whose prompt another worker computes, and cancelled ones that it may still write.</summary>
     public int Importing { get; init; }
 
     /// <summary>Ended sequences whose blocks are held because another worker may be reading them.</summary>

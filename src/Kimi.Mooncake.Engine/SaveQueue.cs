@@ -57,10 +57,12 @@ internal sealed class SaveQueue
     public void Published(int blockId, bool fromStore) =>
         _states[blockId] = fromStore ? SaveState.Saved : SaveState.Unsaved;
 
-    /// <summary>Puts a published block into the queue unless it is saved or on its way.</summary>
+    /// <summary>
+    /// Puts a published block into the queue unless it is saved or on its way, or there is nowhere to save it.
+    /// </summary>
     public void Offer(in BlockKey key, in BlockKey parentKey, int blockId)
     {
-        if (_states[blockId] != SaveState.Unsaved)
+        if (_states[blockId] != SaveState.Unsaved || !_connector.CanSave)
         {
             return;
         }

@@ -117,7 +117,7 @@ public sealed class Sequence
     /// <summary>When it last got its blocks.</summary>
     internal TimeSpan Admitted { get; set; }
 
-    /// <summary>Leading positions whose KV, but for full blocks of the prompt, has been put aside; 0 when none.</summary>
+    /// <summary>Leading positions whose KV was put aside, but for full blocks of the prompt; 0 when none.</summary>
     internal int SwappedTokens { get; set; }
 
     internal bool PrefillReported { get; set; }
@@ -132,7 +132,7 @@ public sealed class Sequence
 
     internal int GeneratedCount => TokenCount - PromptLength;
 
-    /// <summary>Whether its prompt is to be computed by another worker: once, and not again after a preemption.</summary>
+    /// <summary>Whether another worker is to compute its prompt: once, and not again after a preemption.</summary>
     internal bool WantsImport => Mode == SequenceMode.DecodeOnly && !PrefillReported;
 
     /// <summary>Whether another worker may be reading its blocks.</summary>

@@ -56,9 +56,12 @@ internal sealed class EngineRun
         return chain.Keys.ToArray();
     }
 
-    public Outcome Submit(GenerationRequest request, SequenceMode mode = SequenceMode.Whole)
+    public Outcome Submit(
+        GenerationRequest request,
+        SequenceMode mode = SequenceMode.Whole,
+        CancellationToken cancellation = default)
     {
-        var admission = Engine.Submit(request, _now, mode, CancellationToken.None);
+        var admission = Engine.Submit(request, _now, mode, cancellation);
         Assert.That(admission.Reason, Is.EqualTo(AdmissionReason.Accepted));
         var outcome = new Outcome(admission.SequenceId, request, mode);
         _outcomes.Add(outcome.Id, outcome);

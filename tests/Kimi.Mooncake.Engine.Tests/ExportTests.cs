@@ -139,6 +139,29 @@ internal sealed class ExportTests
     }
 
     [Test]
+    public void Step_AnImportMakesTheSameBlocks_TheExportComputesThem()
+    {
+        // Arrange: the import may wait for a worker that waits for this export.
+        var run = new EngineRun(32);
+        var imported = run.Submit(Request(Prompt(1, 100), 5), SequenceMode.DecodeOnly);
+        run.Step();
+        var exports = Enumerable.Range(0, 2)
+            .Select(_ => run.Submit(Request(Prompt(1, 100), 5), SequenceMode.PrefillOnly)).ToList();
+        var whole = run.Submit(Request(Prompt(1, 100), 5));
+
+        // Act
+        run.StepUntil(() => exports.All(outcome => outcome.Reason is not null) && whole.Reason is not null);
+
+        // Assert
+        Assert.That(exports.Select(outcome => outcome.CachedTokens), Is.EqualTo(new[] { 0, 96 }), "once for both");
+        Assert.That(whole.CachedTokens, Is.EqualTo(96));
+        exports.ForEach(run.ReleaseExport);
+        run.CompleteImport(imported);
+        run.RunUntilIdle();
+        imported.AssertAsAlone();
+    }
+
+    [Test]
     public void Submit_PromptFitsButNotTheOutput_IsTaken()
     {
         var run = new EngineRun(4);

@@ -197,7 +197,7 @@ internal sealed class ImportTests
 
         // Act
         run.StepUntil(() => run.Step() == StepOutcome.WaitsForTransfers);
-        Assert.That(decoding.Tokens, Has.Count.EqualTo((5 * BlockTokens) - 20 + 1), "all but the import's blocks are full");
+        Assert.That(decoding.Tokens, Has.Count.EqualTo((5 * BlockTokens) - 20 + 1), "all blocks but the import's");
         run.Peers.Scribble();
         run.CompleteImport(imported);
         run.RunUntilIdle();

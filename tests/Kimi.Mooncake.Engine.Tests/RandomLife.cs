@@ -3,7 +3,9 @@ using static Kimi.Mooncake.Engine.Tests.EngineRun;
 
 namespace Kimi.Mooncake.Engine.Tests;
 
-/// <summary>An engine, and callers, peers and a store that do anything they may, in an order that the seed decides.</summary>
+/// <summary>
+/// An engine, and callers, peers and a store that do anything they may, in an order that the seed decides.
+/// </summary>
 internal sealed class RandomLife
 {
     private readonly Random _random;
@@ -11,6 +13,7 @@ internal sealed class RandomLife
     private readonly int _blocks;
     private readonly bool _store;
     private readonly bool _modes;
+    private readonly Dictionary<Outcome, CancellationTokenSource> _callers = [];
     private readonly List<Outcome> _live = [];
     private readonly List<Outcome> _ended = [];
     private readonly List<Read> _reads = [];
@@ -44,7 +47,7 @@ internal sealed class RandomLife
         {
             Assert.That(step, Is.LessThan(400_000), $"{_what}: stuck, {Run.Engine.Status()}");
             // A pause until all is done, now and then: that is when generated blocks are settled.
-            _pausing = _pausing ? _live.Count > 0 || OneIn(30) == false : OneIn(200);
+            _pausing = _pausing ? _live.Count > 0 || !OneIn(30) : OneIn(200);
             if (submitted < requests && !_pausing && _live.Count < 20 && OneIn(3))
             {
                 SubmitOne();
@@ -53,7 +56,7 @@ internal sealed class RandomLife
 
             if (_live.Count > 0 && OneIn(60))
             {
-                Run.Cancel(_live[_random.Next(_live.Count)]);
+                CancelOne(_live[_random.Next(_live.Count)]);
             }
 
             if (_store && OneIn(200) && Run.Store.Blocks.Count > 0)
@@ -89,7 +92,27 @@ internal sealed class RandomLife
             request = request with { Tenant = $"tenant {_random.Next(3)}" };
         }
 
-        _live.Add(Run.Submit(request, mode));
+        var caller = new CancellationTokenSource();
+        var outcome = Run.Submit(request, mode, caller.Token);
+        _callers.Add(outcome, caller);
+        _live.Add(outcome);
+    }
+
+    private void CancelOne(Outcome outcome)
+    {
+        switch (_random.Next(3))
+        {
+            case 0:
+                Run.Cancel(outcome);
+                break;
+            case 1:
+                _callers[outcome].Cancel();
+                break;
+            default:
+                // In the middle of the next step, which may be long after the sequence has ended.
+                Run.Model.During = _callers[outcome].Cancel;
+                break;
+        }
     }
 
     private void StepPeers()
@@ -122,7 +145,7 @@ internal sealed class RandomLife
 
         foreach (var read in _reads.Where(_ => OneIn(8)).ToList())
         {
-            Assert.That(Cells(read.BlockIds), Is.EqualTo(read.Cells), $"{_what}: a block was written while it was read");
+            Assert.That(Cells(read.BlockIds), Is.EqualTo(read.Cells), $"{_what}: written while it was read");
             Run.Engine.ReleaseHeld(read.BlockIds);
             _reads.Remove(read);
         }

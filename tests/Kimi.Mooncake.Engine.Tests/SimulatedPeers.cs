@@ -72,7 +72,7 @@ internal sealed class SimulatedPeers(SimulatedModel model)
         var cells = Read(export!.BlockIds);
         if (export.Seen is not null)
         {
-            Assert.That(cells, Is.EqualTo(export.Seen), $"sequence {outcome.Id}: a block was written while it was read");
+            Assert.That(cells, Is.EqualTo(export.Seen), $"sequence {outcome.Id}: written while it was read");
         }
 
         if (outcome.Reason is FinishReason.Stop or FinishReason.Length)

@@ -23,6 +23,8 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
     /// <summary>Of each load, at most this many blocks arrive.</summary>
     public int LoadBlocksMax { get; set; } = int.MaxValue;
 
+    public bool CanSave { get; set; } = true;
+
     public bool CanSwap { get; set; } = true;
 
     /// <summary>Of each swap, at most this many blocks are moved.</summary>

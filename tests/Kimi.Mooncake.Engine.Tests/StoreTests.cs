@@ -42,6 +42,18 @@ internal sealed class StoreTests
     }
 
     [Test]
+    public void Step_NowhereToSave_SavesWhenThereIs()
+    {
+        var run = new EngineRun(16, store: true);
+        run.Store.CanSave = false;
+        run.Run(Request(Prompt(1, 100), 5));
+        Assert.That((run.Store.SaveSizes, run.Counters.BlocksSaveDropped), Is.EqualTo((new List<int>(), 0)));
+        run.Store.CanSave = true;
+        run.Run(Request(Prompt(1, 100), 5));
+        Assert.That(run.Counters.BlocksSaved, Is.EqualTo(6), "offered again when it was found");
+    }
+
+    [Test]
     public void Step_StoreHangs_HoldsNoMoreThanAQuarterOfThePool()
     {
         var run = new EngineRun(16, new EngineOptions { SettleGeneratedBlocks = false }, store: true);

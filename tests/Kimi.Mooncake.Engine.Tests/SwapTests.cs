@@ -164,10 +164,11 @@ internal sealed class SwapTests
         Assert.That(run.Counters.ReplayedTokens > 0, Is.EqualTo(!swaps));
     }
 
-    [TestCase(1_000_000, 10, 1e8, 0.002, false, TestName = "SwapIsFaster_SameTime_IsFalse")]
-    [TestCase(999_999, 10, 1e8, 0.002, true, TestName = "SwapIsFaster_LessToMove_IsTrue")]
-    [TestCase(1_000_000, 11, 1e8, 0.002, true, TestName = "SwapIsFaster_MoreToReplay_IsTrue")]
-    public void SwapIsFaster(long bytes, int tokens, double rate, double seconds, bool expected) =>
+    [TestCase(1_000_000, 10, 1e8, 0.002, false)]
+    [TestCase(999_999, 10, 1e8, 0.002, true)]
+    [TestCase(1_000_000, 11, 1e8, 0.002, true)]
+    public void SwapIsFaster_BytesAndTokens_ComparesTheTimes(
+        long bytes, int tokens, double rate, double seconds, bool expected) =>
         Assert.That(new PreemptionRates(rate, seconds).SwapIsFaster(bytes, tokens), Is.EqualTo(expected));
 
     [Test]

@@ -52,7 +52,7 @@ internal sealed class TenantTests
         // Act
         run.StepUntil(() => Admitted(run).Sum() >= before.Sum() + 12_000);
 
-        // Assert: two tenants that wait differ by their largest prompts, and those that run have had their turn already.
+        // Assert: two tenants that wait differ by their largest prompts; those that run have had their turn.
         var after = Admitted(run);
         var served = after.Zip(before, (a, b) => a - b).ToArray();
         TestContext.Out.WriteLine($"seed {seed}: {string.Join(' ', before)}, then {string.Join(' ', served)}");
@@ -139,5 +139,6 @@ internal sealed class TenantTests
 
     /// <summary>Prompt tokens of each tenant's ended sequences.</summary>
     private static int[] Admitted(EngineRun run) => Enumerable.Range(0, 4)
-        .Select(t => run.Order.Where(o => o.Request.Tenant == $"t{t}").Sum(o => o.Request.PromptTokens.Count)).ToArray();
+        .Select(t => run.Order.Where(o => o.Request.Tenant == $"t{t}").Sum(o => o.Request.PromptTokens.Count))
+        .ToArray();
 }
