@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Transfer;
@@ -9,7 +10,7 @@ namespace Kimi.Mooncake.Worker.Peers;
 /// A process that keeps blocks for all others: a store, and the service through which they put and pull. It computes
 /// nothing and has no weights in memory. Its blocks outlive it.
 /// </summary>
-public sealed class StoreNode : IAsyncDisposable
+public sealed class StoreNode : INode, IAsyncDisposable
 {
     private readonly KvBlockStore _store;
     private readonly BlockTraffic _traffic = new();
@@ -46,13 +47,29 @@ public sealed class StoreNode : IAsyncDisposable
         _store = store;
         var served = new BlocksServed(layout, model.Fingerprint, Pool: null, store, TakesPuts: true);
         Blocks = new BlocksService(served, transfer, options, _traffic, time);
+        Generation = new StoreNodeStatus(this);
     }
 
-    /// <summary>The model whose blocks it keeps.</summary>
+    /// <inheritdoc />
     public ModelCard Model { get; }
 
-    /// <summary>The gRPC service, to be mapped by the process's server as a singleton.</summary>
+    /// <inheritdoc />
+    public int BlocksTotal => 0;
+
+    /// <inheritdoc />
+    public int SequencesMax => 0;
+
+    /// <summary>None: whoever wants to know what is stored asks for its keys.</summary>
+    public KvEventFeed? KvEvents => null;
+
+    /// <summary>The gRPC service of blocks, to be mapped by the process's server as a singleton.</summary>
     public BlocksService Blocks { get; }
+
+    /// <summary>The gRPC service that tells model and metrics, to be mapped likewise; it generates nothing.</summary>
+    public StoreNodeStatus Generation { get; }
+
+    /// <inheritdoc />
+    public NodeLoad Load() => new() { Ready = true, Draining = _draining };
 
     /// <summary>What is stored, and what was counted.</summary>
     public WorkerStatus Status()
@@ -74,7 +91,9 @@ public sealed class StoreNode : IAsyncDisposable
         };
     }
 
-    /// <summary>Takes no more puts; what it has can still be pulled.</summary>
+    /// <summary>
+    /// Takes no more puts; what it has can still be pulled. Calling it again changes nothing.
+    /// </summary>
     public void BeginDrain()
     {
         _draining = true;

@@ -256,7 +256,8 @@ public sealed class PullTests(bool sharedMemory)
             SharedMemory = sharedMemory,
             StoreFolder = folder,
             Serving = serving ?? new BlockServingOptions(),
-            Peers = peers ?? new PeerBlocksOptions(),
+            // A busy machine must not look like a slow peer.
+            Peers = peers ?? new PeerBlocksOptions { PullTimeoutMs = 60_000 },
         };
 
     private static void Fill(BlockNode node, int first, int count)
