@@ -25,8 +25,10 @@ public interface IKvConnector
     /// <returns>A ticket, or -1 when the connector can take no more at the moment; the engine then computes.</returns>
     long BeginLoad(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<int> blockIds);
 
-    /// <summary>Whether there is anywhere to store blocks; may change at any time.</summary>
-    bool CanSave => true;
+    /// <summary>
+    /// Whether there is anywhere to store blocks; may change at any time. Where there is not, none is offered.
+    /// </summary>
+    bool CanSave { get; }
 
     /// <summary>Begins to store full pool blocks.</summary>
     /// <param name="keys">Keys of the blocks, in prefix order.</param>

@@ -56,6 +56,9 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
         Begin(_loads, keys, keys, blockIds);
 
     /// <inheritdoc />
+    public bool CanSave => true;
+
+    /// <inheritdoc />
     public long BeginSave(
         ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds) =>
         Begin(_saves, keys, parentKeys, blockIds);

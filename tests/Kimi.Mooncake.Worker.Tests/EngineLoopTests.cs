@@ -142,6 +142,8 @@ internal sealed class EngineLoopTests
         public long BeginSave(
             ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds) => -1;
 
+        public bool CanSave => true;
+
         public bool CanSwap => false;
 
         public long BeginSwapOut(long sequenceId, ReadOnlySpan<int> blockIds) => -1;

@@ -112,6 +112,9 @@ internal sealed class PeerConnector : IKvConnector, IAsyncDisposable
     }
 
     /// <inheritdoc />
+    public bool CanSave => _local is not null || _book.Stores.Any(store => store.Address != _parts.OwnAddress());
+
+    /// <inheritdoc />
     public long BeginSave(
         ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds)
     {
