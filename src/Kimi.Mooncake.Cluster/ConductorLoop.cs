@@ -113,7 +113,7 @@ public sealed class ConductorLoop : IAsyncDisposable
                     Accepted = new Wire.NodeAccepted { LoadIntervalMs = (uint)_options.LoadIntervalMs },
                 });
                 registered.Tell(StoreNodesMessage());
-                if (_core.Nodes(now).Any(n => n.Descriptor.NodeId == node.NodeId && n.Health == NodeHealth.Draining))
+                if (_core.Nodes(now).Any(n => n.Descriptor.NodeId == node.NodeId && n.IsDraining))
                 {
                     registered.Tell(DrainMessage());
                 }
