@@ -82,8 +82,8 @@ public sealed partial class ConductorCore
     }
 
     /// <summary>
-    /// What time brings: silent nodes are suspected and forgotten, long waits end. To be called at least once within each
-    /// <see cref="ConductorOptions.LoadIntervalMs"/>: a longer pause counts as the conductor's own, and no node is
+    /// What time brings: silent nodes are suspected and forgotten, long waits end. To be called at least once within
+    /// each <see cref="ConductorOptions.LoadIntervalMs"/>: a longer pause counts as the conductor's own, and no node is
     /// blamed for it.
     /// </summary>
     /// <param name="now">The time.</param>
