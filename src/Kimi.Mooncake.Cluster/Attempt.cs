@@ -14,7 +14,7 @@ internal sealed class AttemptFailedException(RetryReason reason, string nodeId, 
     public Exception Cause { get; } = cause;
 }
 
-/// <summary>One try of a request at one pair of workers. It ends with the loss of either as soon as it is known.</summary>
+/// <summary>One try of a request at one pair of workers. It ends as soon as either is known to be lost.</summary>
 internal sealed class Attempt : IAsyncDisposable
 {
     private readonly IRouteLease _lease;
@@ -81,7 +81,7 @@ internal sealed class Attempt : IAsyncDisposable
         _ended.Dispose();
     }
 
-    /// <summary>Whose failure it is; null where another worker would not help, or the request itself was ended.</summary>
+    /// <summary>Whose failure it is; null where another worker would not help, or the request was ended.</summary>
     private AttemptFailedException? Describe(Exception fault)
     {
         var (decode, prefill) = (_lease.Pair.Decode.NodeId, _lease.Pair.Prefill?.NodeId);

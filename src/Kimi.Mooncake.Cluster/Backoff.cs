@@ -1,6 +1,6 @@
 namespace Kimi.Mooncake.Cluster;
 
-/// <summary>Waits between tries: each up to twice as long as the one before, and never the same for two callers.</summary>
+/// <summary>Waits between tries: each up to twice as long as the one before, and different for callers.</summary>
 internal sealed class Backoff
 {
     private readonly TimeSpan _first;

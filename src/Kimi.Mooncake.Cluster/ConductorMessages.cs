@@ -5,7 +5,7 @@ using Wire = Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Cluster;
 
-/// <summary>Members, loads and routes between their messages and the conductor's records. What comes in is checked.</summary>
+/// <summary>Members, loads and routes between messages and the conductor's records; what comes in is checked.</summary>
 internal static class ConductorMessages
 {
     private const int NodeIdCharsMax = NodeDescriptor.NodeIdCharactersMax;

@@ -34,7 +34,7 @@ public interface IRouteLease : IAsyncDisposable
     /// <summary>Cancelled when the worker that decodes is lost.</summary>
     CancellationToken DecodeLost { get; }
 
-    /// <summary>Cancelled when the worker that prefills is lost; what it has not handed over by then is lost too.</summary>
+    /// <summary>Cancelled when the worker that prefills is lost, with what it has not handed over by then.</summary>
     CancellationToken PrefillLost { get; }
 
     /// <summary>Why a node was lost; empty as long as none is.</summary>

@@ -87,7 +87,7 @@ public sealed class KvEventFeed
         }
     }
 
-    /// <summary>All keys that are there, each after its parent, and the number of the last event they contain.</summary>
+    /// <summary>All keys that are there, each after its parent, and the number of the last event in them.</summary>
     internal (BlockKey[] Keys, long Sequence) Snapshot()
     {
         BlockKey[] keys;

@@ -6,8 +6,8 @@ using Wire = Kimi.Mooncake.Protocol.V1;
 namespace Kimi.Mooncake.Cluster;
 
 /// <summary>
-/// A node's membership: registers with the conductor, tells it load and keys, and does what it says. A conductor that is
-/// lost is called again, and the node registers anew with all its keys, until the agent is disposed.
+/// A node's membership: registers with the conductor, tells it load and keys, and does what it says. A conductor that
+/// is lost is called again, and the node registers anew with all its keys, until the agent is disposed.
 /// </summary>
 public sealed class NodeAgent : IAsyncDisposable
 {
@@ -53,7 +53,7 @@ public sealed class NodeAgent : IAsyncDisposable
             HashCode.Combine(identity.NodeId, identity.Epoch));
     }
 
-    /// <summary>Raised with their addresses when the nodes that keep blocks for all change, on no thread in particular.</summary>
+    /// <summary>Raised, on no thread in particular, with the addresses of the nodes that keep blocks for all.</summary>
     public event Action<IReadOnlyList<string>>? StoreNodesChanged;
 
     /// <summary>Addresses of the nodes that keep blocks for all, as last heard.</summary>
@@ -65,7 +65,7 @@ public sealed class NodeAgent : IAsyncDisposable
     /// <summary>Ends when the node is a member for the first time.</summary>
     public Task Registered => _registered.Task;
 
-    /// <summary>Ends with the reason when the conductor refuses the node for the first time; the agent asks on.</summary>
+    /// <summary>Ends with the reason when the conductor refuses the node the first time; the agent asks on.</summary>
     public Task<string> Refused => _refused.Task;
 
     /// <summary>Registers, and stays registered.</summary>

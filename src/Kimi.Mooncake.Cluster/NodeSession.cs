@@ -41,8 +41,7 @@ internal sealed class NodeSession : IDisposable
     {
         // Cancelling ends the call, since a call that waits for its connection hears of nothing else.
         await using var abort = cancellationToken.Register(_ended.Cancel).ConfigureAwait(false);
-        await _call.RequestStream.WriteAsync(new Wire.NodeMessage { Registration = registration }, CancellationToken.None)
-            .ConfigureAwait(false);
+        await SendAsync(new Wire.NodeMessage { Registration = registration }).ConfigureAwait(false);
         return await _call.ResponseStream.MoveNext(cancellationToken).ConfigureAwait(false)
             ? _call.ResponseStream.Current
             : throw new InvalidDataException("the conductor ended the call without an answer");

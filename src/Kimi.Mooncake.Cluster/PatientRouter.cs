@@ -11,7 +11,7 @@ internal sealed class PatientRouter(ResumptionParts parts)
 {
     /// <summary>Waits for workers.</summary>
     /// <param name="query">Makes the question, given the nodes that may have no part in it.</param>
-    /// <param name="excluded">These nodes; emptied when nobody else is left, since a node that failed may be back.</param>
+    /// <param name="excluded">These nodes; emptied when nobody else is left: one that failed may be back.</param>
     /// <param name="isRetry">Whether the request has been begun.</param>
     /// <param name="cancellationToken">Gives up.</param>
     public async Task<IRouteLease> RouteAsync(

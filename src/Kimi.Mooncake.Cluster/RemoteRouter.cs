@@ -127,8 +127,8 @@ public sealed class RemoteRouter : IRouter, IAsyncDisposable
                 new Wire.ListNodesRequest(), deadline: deadline, cancellationToken: _stopping.Token)
                 .ConfigureAwait(false);
             now = new ClusterState(
-                [.. list.Nodes.Select(ConductorMessages.ToState)], checked((int)list.Waiting), checked((int)list.Routed),
-                list.DegradedReason, AwayReason: "");
+                [.. list.Nodes.Select(ConductorMessages.ToState)], checked((int)list.Waiting),
+                checked((int)list.Routed), list.DegradedReason, AwayReason: "");
         }
         catch (RpcException) when (_stopping.IsCancellationRequested)
         {
@@ -159,7 +159,7 @@ public sealed class RemoteRouter : IRouter, IAsyncDisposable
 
     private static ClusterState Away(string reason) => new([], 0, 0, DegradedReason: "", reason);
 
-    /// <summary>The open call is what the conductor counts by; its end without ours changes nothing for the request.</summary>
+    /// <summary>The open call is what the conductor counts by; when it breaks, the request goes on.</summary>
     private sealed class RemoteLease : IRouteLease
     {
         private readonly AsyncServerStreamingCall<Wire.RouteEvent> _call;

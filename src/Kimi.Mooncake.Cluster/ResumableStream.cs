@@ -17,8 +17,8 @@ internal sealed record ResumptionParts(
     ILogger Logger);
 
 /// <summary>
-/// One request over as many workers as it takes. What was handed out is never handed out again: a further worker is told
-/// the tokens that there are, computes them again without reporting them, and goes on after them.
+/// One request over as many workers as it takes. What was handed out is never handed out again: a further worker is
+/// told the tokens that there are, computes them again without reporting them, and goes on after them.
 /// </summary>
 internal sealed class ResumableStream : IAsyncDisposable
 {
@@ -157,7 +157,7 @@ internal sealed class ResumableStream : IAsyncDisposable
         }
     }
 
-    /// <summary>Decides what follows a failed try; gives the last event where the request is over without another.</summary>
+    /// <summary>Decides what follows a failed try; gives the last event where the request is over with it.</summary>
     private async Task<GenerationEvent?> PrepareAsync(AttemptFailedException fault)
     {
         _ended.Token.ThrowIfCancellationRequested();

@@ -56,7 +56,7 @@ internal sealed class MetricsPage
         Text.Append(CultureInfo.InvariantCulture, $"{series} {value:R}\n");
     }
 
-    /// <summary>What each node says of itself; the names differ from those of the sums, which would count it twice.</summary>
+    /// <summary>What each node says of itself, under other names than the sums, which would count it twice.</summary>
     private void AddNodes(IReadOnlyList<NodeStatus> nodes)
     {
         foreach (var node in nodes)
