@@ -1,5 +1,6 @@
 using System.Net;
 using Kimi.Mooncake.Transfer;
+using Kimi.Mooncake.Worker.Peers;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -21,13 +22,18 @@ internal sealed class LoopbackServer : IAsyncDisposable
     public string Address => _application.Services.GetRequiredService<IServer>()
         .Features.GetRequiredFeature<IServerAddressesFeature>().Addresses.First();
 
-    /// <summary>Starts a server of one service and a transfer engine's service.</summary>
+    /// <summary>Starts a server of one service, a transfer engine's, and perhaps that of blocks.</summary>
     public static async Task<LoopbackServer> StartAsync<TService>(
-        TService service, TransferService transfer, int port = 0)
+        TService service, TransferService transfer, int port = 0, BlocksService? blocks = null)
         where TService : class
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton(service).AddSingleton(transfer);
+        if (blocks is not null)
+        {
+            builder.Services.AddSingleton(blocks);
+        }
+
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
         builder.Services.AddGrpc(grpc => grpc.MaxReceiveMessageSize = 32 << 20);
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.Zero);
@@ -37,6 +43,11 @@ internal sealed class LoopbackServer : IAsyncDisposable
         var application = builder.Build();
         application.MapGrpcService<TService>();
         application.MapGrpcService<TransferService>();
+        if (blocks is not null)
+        {
+            application.MapGrpcService<BlocksService>();
+        }
+
         await application.StartAsync();
         return new LoopbackServer(application);
     }

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
+using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Transfer;
 using Kimi.Mooncake.Worker.Peers;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -23,6 +24,11 @@ internal sealed record NodePlan
     public TransferOptions Transfer { get; init; } = new();
 
     public TransferFaultOptions Faults { get; init; } = new();
+
+    /// <summary>Folder of the worker's store; null for none.</summary>
+    public string? StoreFolder { get; init; }
+
+    public PeerBlocksOptions Peers { get; init; } = new();
 }
 
 /// <summary>A worker with everything that others reach it by, on loopback.</summary>
@@ -32,6 +38,8 @@ internal sealed class WorkerNode : IAsyncDisposable
 
     private readonly LoadedModel _model;
     private readonly PeerChannels _channels;
+    private readonly KvBlockStore? _store;
+    private readonly BlocksService _blocks;
     private readonly ConcurrentDictionary<(string RequestId, int Position), float[]> _logits = new();
     private LoopbackServer? _server;
 
@@ -43,15 +51,23 @@ internal sealed class WorkerNode : IAsyncDisposable
         Transfer = new TransferEngine(
             plan.Transfer with { SharedMemory = plan.SharedMemory }, peer, NullLoggerFactory.Instance,
             TimeProvider.System, plan.Faults);
+        var options = new WorkerOptions { KvPoolBytes = plan.PoolBytes, Threads = 1 };
+        _store = plan.StoreFolder is null
+            ? null
+            : KvBlockStore.Open(
+                new KvBlockStoreOptions { Directory = plan.StoreFolder, FlushIntervalMs = 10 },
+                KimiWorker.LayoutOf(_model, options), _model.Fingerprint);
         Worker = new KimiWorker(
             _model,
-            new WorkerOptions { KvPoolBytes = plan.PoolBytes, Threads = 1 },
+            options,
             plan.Engine with { PrefillChunkTokens = plan.ChunkTokens },
-            store: null,
+            _store,
             new StoreConnectorOptions(),
             TimeProvider.System,
             NullLogger.Instance,
-            new WorkerPeers(Transfer, _channels.Get, plan.HandOver, new PeerBlocksOptions()));
+            new WorkerPeers(Transfer, _channels.Get, plan.HandOver, plan.Peers));
+        _blocks = BlocksService.ForWorker(
+            Worker, _store, takesPuts: false, Transfer, new BlockServingOptions(), TimeProvider.System);
         Worker.Runner.Observer = (sequence, position, logits) =>
             _logits[(Key(sequence.Tokens[..sequence.PromptLength]), position)] = logits.ToArray();
     }
@@ -68,7 +84,8 @@ internal sealed class WorkerNode : IAsyncDisposable
     {
         var node = new WorkerNode(plan ?? new NodePlan());
         node._server = await LoopbackServer.StartAsync(
-            new PrefillService(node.Worker, NullLogger<PrefillService>.Instance), node.Transfer.Service);
+            new PrefillService(node.Worker, NullLogger<PrefillService>.Instance), node.Transfer.Service,
+            blocks: node._blocks);
         node.Address = node._server.Address;
         node.Worker.ListensAt(node.Address);
         return node;
@@ -156,13 +173,19 @@ internal sealed class WorkerNode : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await Worker.DisposeAsync().AsTask().WaitAsync(Patience);
         if (_server is not null)
         {
             await _server.DisposeAsync();
         }
 
+        await _blocks.DisposeAsync();
+        await Worker.DisposeAsync().AsTask().WaitAsync(Patience);
         await Transfer.DisposeAsync();
+        if (_store is not null)
+        {
+            await _store.DisposeAsync();
+        }
+
         _channels.Dispose();
         _model.Dispose();
     }

@@ -36,7 +36,6 @@ internal sealed class BlockTraffic
     private long _takenBytes;
     private long _putsExpired;
     private long _pullsRefused;
-    private long _matchesLate;
 
     public long PulledBlocks => Interlocked.Read(ref _peerBlocks) + Interlocked.Read(ref _storeNodeBlocks);
 
@@ -82,8 +81,6 @@ internal sealed class BlockTraffic
 
     public void AddPullRefused() => Interlocked.Increment(ref _pullsRefused);
 
-    public void AddMatchLate() => Interlocked.Increment(ref _matchesLate);
-
     /// <summary>The counters under their Prometheus names.</summary>
     public void AddTo(List<Metric> metrics)
     {
@@ -105,8 +102,6 @@ internal sealed class BlockTraffic
         Add(metrics, "kv_taken_blocks_total", "Blocks stored for other processes.", ref _takenBlocks);
         Add(metrics, "kv_taken_bytes_total", "Bytes of these blocks.", ref _takenBytes);
         Add(metrics, "kv_puts_expired_total", "Puts of others that were begun and never finished.", ref _putsExpired);
-        Add(metrics, "kv_match_late_total", "Store nodes that did not say in time which blocks they have.",
-            ref _matchesLate);
         foreach (var reason in Enum.GetValues<PeerFailure>())
         {
             Add(metrics, $"kv_peer_failures_{NameOf(reason)}_total", $"Calls for blocks that failed: {Text(reason)}.",

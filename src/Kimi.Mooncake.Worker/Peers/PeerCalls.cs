@@ -38,7 +38,7 @@ internal sealed class PeerCalls(PeerParts parts)
             throw;
         }
         catch (Exception fault) when (fault is RpcException or TransferException or OperationCanceledException
-            or ArgumentException or InvalidDataException)
+            or ArgumentException or InvalidDataException or InvalidOperationException)
         {
             Fail(peer, ReasonOf(fault, limit.IsCancellationRequested), fault.Message);
             return otherwise;
@@ -54,7 +54,8 @@ internal sealed class PeerCalls(PeerParts parts)
             StatusCode: StatusCode.ResourceExhausted or StatusCode.Unimplemented or StatusCode.FailedPrecondition
                 or StatusCode.InvalidArgument
         } => PeerFailure.Refused,
-        ArgumentException or InvalidDataException => PeerFailure.Refused,
+        // An address that may not be spoken to, an answer that cannot be, too many transfers here.
+        ArgumentException or InvalidDataException or InvalidOperationException => PeerFailure.Refused,
         _ => PeerFailure.Unreachable,
     };
 
