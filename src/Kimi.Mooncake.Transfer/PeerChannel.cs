@@ -84,6 +84,7 @@ public sealed class PeerChannel : IDisposable
             EnableMultipleHttp2Connections = true,
             PooledConnectionIdleTimeout = Timeout.InfiniteTimeSpan,
             UseProxy = false,
+            ActivityHeadersPropagator = PeerPropagator.Instance,
             SslOptions = credentials.Client ?? new SslClientAuthenticationOptions(),
         };
         var channel = GrpcChannel.ForAddress(uri, new GrpcChannelOptions

@@ -28,6 +28,7 @@ internal sealed record SettingSection(string Name, Type OptionsType)
         new("gateway", typeof(GatewayOptions)),
         new("status", typeof(StatusOptions)),
         new("logging", typeof(LoggingOptions)),
+        new("telemetry", typeof(TelemetryOptions)),
     ];
 
     public object CreateDefault() =>

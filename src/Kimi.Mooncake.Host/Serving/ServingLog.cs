@@ -11,4 +11,16 @@ internal static partial class ServingLog
     [LoggerMessage(EventId = 2, EventName = "ChatOff", Level = LogLevel.Warning,
         Message = "The chat endpoint is off: {Reason}")]
     public static partial void ChatOff(ILogger logger, string reason);
+
+    [LoggerMessage(EventId = 20, EventName = "TracingOff", Level = LogLevel.Information,
+        Message = "Tracing is off: telemetry.otlp_endpoint is empty")]
+    public static partial void TracingOff(ILogger logger);
+
+    [LoggerMessage(EventId = 21, EventName = "TracingOn", Level = LogLevel.Information,
+        Message = "Spans of {SampleRatio:P0} of the requests are sent to {Endpoint}")]
+    public static partial void TracingOn(ILogger logger, Uri endpoint, double sampleRatio);
+
+    [LoggerMessage(EventId = 22, EventName = "TracingFailed", Level = LogLevel.Warning,
+        Message = "Spans could not be sent; further reports are held back for a minute: {Report}")]
+    public static partial void TracingFailed(ILogger logger, string report);
 }
