@@ -133,6 +133,7 @@ internal sealed class EngineCoreTests
 
         Assert.That(outcome.Reason, Is.EqualTo(FinishReason.Stop));
         Assert.That(outcome.Tokens, Is.EqualTo(tokens[..expected]));
+        Assert.That(run.Counters.GeneratedTokens, Is.EqualTo(expected));
     }
 
     [Test]
