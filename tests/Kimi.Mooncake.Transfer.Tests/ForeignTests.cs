@@ -74,7 +74,8 @@ public sealed class ForeignTests
 
         await session.FlushAsync(pair.Limit);
 
-        Assert.That(service.UnansweredBytesMost, Is.EqualTo(4 * FrameBytes), $"seed {seed}: all of the credit, no more");
+        Assert.That(
+            service.UnansweredBytesMost, Is.EqualTo(4 * FrameBytes), $"seed {seed}: all of the credit, no more");
         Assert.That(service.Received, Has.Count.EqualTo(Frames));
         for (var i = 0; i < Frames; i++)
         {

@@ -28,7 +28,8 @@ public sealed class RandomRunTests(TransferTransport transport)
             DropConnectionOneIn = random.Next(10, 60),
         };
         await using var pair = await TransferPair.StartAsync(options, fault);
-        var runs = Enumerable.Range(0, Transfers).Select(i => Task.Run(() => RunAsync(pair, new Random(seed * 100 + i))));
+        var runs = Enumerable.Range(0, Transfers)
+            .Select(i => Task.Run(() => RunAsync(pair, new Random((seed * 100) + i))));
 
         foreach (var outcome in await Task.WhenAll(runs))
         {

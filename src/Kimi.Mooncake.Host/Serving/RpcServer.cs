@@ -117,6 +117,7 @@ internal sealed class RpcServer : IAsyncDisposable
         builder.Services.Configure<HostOptions>(
             host => host.ShutdownTimeout = TimeSpan.FromSeconds(options.ShutdownSeconds));
         builder.WebHost.UseKestrelCore();
+        ReceiveBuffers.Enlarge(builder);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
