@@ -12,5 +12,6 @@ internal static class BenchCommand
         BenchLongDocumentCommand.Create(terminal),
         BenchServeCommand.Create(terminal),
         BenchSoakCommand.Create(terminal),
+        BenchTransferCommand.Create(terminal),
     };
 }
