@@ -30,10 +30,14 @@ internal sealed class ReceivingEnd : IDisposable
     /// <summary>Where senders of this machine may ask for shared memory; empty when that is off.</summary>
     public string SharedMemoryAddress { get; set; } = "";
 
+    /// <summary>Where frames are taken over TCP; 0 when that is off.</summary>
+    public int TcpPort { get; set; }
+
     public HelloResponse Hello(string senderHost) => new()
     {
         Host = MachineBoot.Name,
         SharedMemory = senderHost == MachineBoot.Name ? SharedMemoryAddress : "",
+        TcpPort = (uint)TcpPort,
     };
 
     /// <summary>Takes one of the open connections; null when there are as many as the options allow.</summary>

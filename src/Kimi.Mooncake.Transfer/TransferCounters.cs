@@ -17,7 +17,7 @@ internal sealed class TransferCounters
     private long _outOfRangeReceived;
     private long _sessionsFailed;
     private long _connectionsLost;
-    private long _sharedMemoryFallbacks;
+    private long _fallbacks;
 
     public void FrameSent(TransferTransport transport, TransferPriority priority, int bytes)
     {
@@ -54,7 +54,7 @@ internal sealed class TransferCounters
 
     public void ConnectionLost() => Interlocked.Increment(ref _connectionsLost);
 
-    public void SharedMemoryFallback() => Interlocked.Increment(ref _sharedMemoryFallbacks);
+    public void Fallback() => Interlocked.Increment(ref _fallbacks);
 
     public TransferStatistics Read(int sessions, int reservations, int receivingConnections) => new()
     {
@@ -70,6 +70,8 @@ internal sealed class TransferCounters
         ReceivedBytesGrpc = Volatile.Read(ref _receivedBytes[(int)TransferTransport.Grpc]),
         ReceivedFramesSharedMemory = Volatile.Read(ref _receivedFrames[(int)TransferTransport.SharedMemory]),
         ReceivedBytesSharedMemory = Volatile.Read(ref _receivedBytes[(int)TransferTransport.SharedMemory]),
+        ReceivedFramesTcp = Volatile.Read(ref _receivedFrames[(int)TransferTransport.Tcp]),
+        ReceivedBytesTcp = Volatile.Read(ref _receivedBytes[(int)TransferTransport.Tcp]),
         Retransmits = Volatile.Read(ref _retransmits),
         CorruptSent = Volatile.Read(ref _corruptSent),
         CorruptReceived = Volatile.Read(ref _corruptReceived),
@@ -77,7 +79,7 @@ internal sealed class TransferCounters
         OutOfRangeReceived = Volatile.Read(ref _outOfRangeReceived),
         SessionsFailed = Volatile.Read(ref _sessionsFailed),
         ConnectionsLost = Volatile.Read(ref _connectionsLost),
-        SharedMemoryFallbacks = Volatile.Read(ref _sharedMemoryFallbacks),
+        Fallbacks = Volatile.Read(ref _fallbacks),
         Sessions = sessions,
         Reservations = reservations,
         ReceivingConnections = receivingConnections,

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 using System.Runtime.Versioning;
 using Microsoft.Extensions.Logging;
@@ -17,6 +18,7 @@ public sealed class TransferEngine : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly Dictionary<string, PeerLink> _peers = [];
     private readonly SharedMemoryListener? _sharedMemory;
+    private readonly TcpFrameListener? _tcp;
     private bool _isDisposed;
 
     /// <summary>Makes an engine; nothing is connected yet.</summary>
@@ -26,6 +28,7 @@ public sealed class TransferEngine : IAsyncDisposable
     /// <param name="time">Clock of time limits and pauses.</param>
     /// <param name="fault">Faults to make on purpose; none when left out.</param>
     /// <exception cref="ArgumentException">Two options contradict each other; the message names them.</exception>
+    /// <exception cref="SocketException">The address for TCP cannot be listened on.</exception>
     public TransferEngine(
         TransferOptions options, PeerOptions peer, ILoggerFactory loggers, TimeProvider time,
         TransferFaultOptions? fault = null)
@@ -34,6 +37,7 @@ public sealed class TransferEngine : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(peer);
         ArgumentNullException.ThrowIfNull(loggers);
         Check(options, peer);
+        var tcpAddress = TcpAddressOf(options, peer);
         var logger = loggers.CreateLogger<TransferEngine>();
         fault ??= new TransferFaultOptions();
         _options = options;
@@ -41,6 +45,8 @@ public sealed class TransferEngine : IAsyncDisposable
         _receiving = new ReceivingEnd(options, _counters);
         Service = new TransferService(_receiving);
         _sharedMemory = options.SharedMemory && OperatingSystem.IsLinux() ? ListenForSharedMemory() : null;
+        _tcp = tcpAddress is null ? null : new TcpFrameListener(tcpAddress, _receiving, logger);
+        _receiving.TcpPort = _tcp?.Port ?? 0;
         if (_sending.Fault.IsOn)
         {
             TransferLog.FaultsOn(logger, fault.CorruptFrameOneIn, fault.DropConnectionOneIn);
@@ -147,6 +153,11 @@ public sealed class TransferEngine : IAsyncDisposable
             await _sharedMemory.DisposeAsync().ConfigureAwait(false);
         }
 
+        if (_tcp is not null)
+        {
+            await _tcp.DisposeAsync().ConfigureAwait(false);
+        }
+
         _receiving.Dispose();
     }
 
@@ -165,6 +176,25 @@ public sealed class TransferEngine : IAsyncDisposable
                 $"transfer.frame_bytes is {options.FrameBytes}; with its header that is more than " +
                 $"peer.message_bytes_max, {peer.MessageBytesMax}", nameof(options));
         }
+    }
+
+    private static IPAddress? TcpAddressOf(TransferOptions options, PeerOptions peer)
+    {
+        if (options.TcpAddress.Length == 0)
+        {
+            return null;
+        }
+
+        if (peer.Tls.Length > 0)
+        {
+            throw new ArgumentException(
+                "transfer.tcp_address is set, which is without encryption, and peer.tls too; leave one of them out",
+                nameof(options));
+        }
+
+        PeerChannel.RequireAllowed(options.TcpAddress, peer);
+        return IPAddress.TryParse(options.TcpAddress, out var address) ? address : throw new ArgumentException(
+            $"transfer.tcp_address is '{options.TcpAddress}'; expected an IP address", nameof(options));
     }
 
     [SupportedOSPlatform("linux")]

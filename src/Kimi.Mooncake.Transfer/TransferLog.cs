@@ -16,8 +16,8 @@ internal static partial class TransferLog
         Message = "Frame {Sequence} arrived damaged at {Address} and is sent again")]
     public static partial void CorruptFrame(ILogger logger, string address, uint sequence);
 
-    [LoggerMessage(EventId = 4, EventName = "SharedMemoryFallback", Level = LogLevel.Warning,
-        Message = "No shared memory with {Address}, going on with gRPC: {Reason}")]
+    [LoggerMessage(EventId = 4, EventName = "TransferFallback", Level = LogLevel.Warning,
+        Message = "Going on with gRPC towards {Address}: {Reason}")]
     public static partial void FallBack(ILogger logger, string address, string reason);
 
     [LoggerMessage(EventId = 5, EventName = "TransferFaultsOn", Level = LogLevel.Warning,
@@ -28,11 +28,15 @@ internal static partial class TransferLog
         Message = "Shared memory cannot be offered, senders use gRPC: {Reason}")]
     public static partial void SharedMemoryOff(ILogger logger, string reason);
 
-    [LoggerMessage(EventId = 7, EventName = "SharedMemorySenderLost", Level = LogLevel.Information,
-        Message = "A sender's shared memory is gone: {Reason}")]
-    public static partial void SharedMemorySenderLost(ILogger logger, string reason);
+    [LoggerMessage(EventId = 7, EventName = "TransferSenderLost", Level = LogLevel.Information,
+        Message = "A sender of KV is gone: {Reason}")]
+    public static partial void SenderLost(ILogger logger, string reason);
 
     [LoggerMessage(EventId = 8, EventName = "SharedMemoryOfOther", Level = LogLevel.Warning,
         Message = "A process of user {UserId} offered shared memory and was refused")]
     public static partial void SharedMemoryOfOther(ILogger logger, uint userId);
+
+    [LoggerMessage(EventId = 9, EventName = "TransferListenerFailed", Level = LogLevel.Error,
+        Message = "Senders of KV are not listened to any more: {Reason}")]
+    public static partial void ListenerFailed(ILogger logger, string reason);
 }

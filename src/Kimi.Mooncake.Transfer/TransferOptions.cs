@@ -16,6 +16,10 @@ public sealed record TransferOptions
         Unit = "bytes", Min = 128 << 10, Max = 1 << 30)]
     public int SharedMemoryBytes { get; init; } = 8 << 20;
 
+    /// <summary>IP address on which frames are also taken over plain TCP. Empty is off.</summary>
+    [Setting("IP address on which KV is also taken over plain TCP, where both sides have one set. Empty: off.")]
+    public string TcpAddress { get; init; } = "";
+
     /// <summary>Largest payload of one frame; longer regions travel as several.</summary>
     [Setting("Largest payload of one frame.", Unit = "bytes", Min = 16 << 10, Max = 16 << 20)]
     public int FrameBytes { get; init; } = 1 << 20;

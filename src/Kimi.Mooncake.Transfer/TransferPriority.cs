@@ -26,4 +26,7 @@ public enum TransferTransport
 
     /// <summary>Memory that both processes map.</summary>
     SharedMemory = 1,
+
+    /// <summary>Plain TCP.</summary>
+    Tcp = 2,
 }

@@ -26,6 +26,12 @@ public sealed record TransferStatistics
     /// <summary>Their payload in bytes.</summary>
     public required long ReceivedBytesSharedMemory { get; init; }
 
+    /// <summary>Frames written into this process, by TCP.</summary>
+    public required long ReceivedFramesTcp { get; init; }
+
+    /// <summary>Their payload in bytes.</summary>
+    public required long ReceivedBytesTcp { get; init; }
+
     /// <summary>Frames that were sent again, after a lost connection or damage.</summary>
     public required long Retransmits { get; init; }
 
@@ -47,8 +53,8 @@ public sealed record TransferStatistics
     /// <summary>Connections to receivers that were lost while in use.</summary>
     public required long ConnectionsLost { get; init; }
 
-    /// <summary>Receivers that were given up for gRPC after shared memory could not be had.</summary>
-    public required long SharedMemoryFallbacks { get; init; }
+    /// <summary>Times that gRPC had to do because shared memory or TCP could not be had any more.</summary>
+    public required long Fallbacks { get; init; }
 
     /// <summary>Open sessions.</summary>
     public required int Sessions { get; init; }

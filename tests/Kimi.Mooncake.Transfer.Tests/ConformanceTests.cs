@@ -3,6 +3,7 @@ namespace Kimi.Mooncake.Transfer.Tests;
 /// <summary>What every transport does.</summary>
 [TestFixture(TransferTransport.Grpc)]
 [TestFixture(TransferTransport.SharedMemory)]
+[TestFixture(TransferTransport.Tcp)]
 public sealed class ConformanceTests(TransferTransport transport)
 {
     private const int Slots = 64;

@@ -3,6 +3,7 @@ namespace Kimi.Mooncake.Transfer.Tests;
 /// <summary>Many transfers at once, with every fault there is; all bytes are right in the end.</summary>
 [TestFixture(TransferTransport.Grpc)]
 [TestFixture(TransferTransport.SharedMemory)]
+[TestFixture(TransferTransport.Tcp)]
 public sealed class RandomRunTests(TransferTransport transport)
 {
     private const int Transfers = 12;

@@ -25,6 +25,7 @@ internal sealed class TransferPair : IAsyncDisposable
     public static TransferOptions OptionsOf(TransferTransport transport) => new()
     {
         SharedMemory = transport == TransferTransport.SharedMemory,
+        TcpAddress = transport == TransferTransport.Tcp ? "127.0.0.1" : "",
         StallMsMax = 30_000,
     };
 

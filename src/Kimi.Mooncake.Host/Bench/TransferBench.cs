@@ -28,9 +28,13 @@ internal sealed class TransferBench(int frames, int rounds, Action<string> remar
     {
         _source.Fill(new Random(1));
         await using var child = await TransferChild.StartAsync(frames, cancellationToken).ConfigureAwait(false);
-        var grpc = await MeasureProductAsync("gRPC", isShared: false, child, cancellationToken).ConfigureAwait(false);
-        var shared = await MeasureProductAsync("shared memory", isShared: true, child, cancellationToken)
-            .ConfigureAwait(false);
+        var grpc = await MeasureProductAsync(
+            "gRPC", new TransferOptions { SharedMemory = false }, child, cancellationToken).ConfigureAwait(false);
+        var shared = await MeasureProductAsync(
+            "shared memory", new TransferOptions(), child, cancellationToken).ConfigureAwait(false);
+        var framed = await MeasureProductAsync(
+            "frames over TCP", new TransferOptions { SharedMemory = false, TcpAddress = "127.0.0.1" }, child,
+            cancellationToken).ConfigureAwait(false);
         var naive = await MeasureAsync(Naive, child, _ => SendNaiveAsync(child, cancellationToken), cancellationToken)
             .ConfigureAwait(false);
         var tcp = await MeasureAsync(Tcp, child, _ => SendTcpAsync(child, cancellationToken), cancellationToken)
@@ -41,17 +45,17 @@ internal sealed class TransferBench(int frames, int rounds, Action<string> remar
             Bytes = _source.Bytes,
             FrameBytes = FrameBytes,
             Rounds = rounds,
-            Rows = [grpc, naive, tcp, shared, memcpy],
+            Rows = [grpc, naive, framed, tcp, shared, memcpy],
             GrpcOverNaive = grpc.GigabytesPerSecond / naive.GigabytesPerSecond,
             GrpcOverTcp = grpc.GigabytesPerSecond / tcp.GigabytesPerSecond,
+            FramesOverTcpOverTcp = framed.GigabytesPerSecond / tcp.GigabytesPerSecond,
             SharedMemoryOverMemcpy = shared.GigabytesPerSecond / memcpy.GigabytesPerSecond,
         };
     }
 
     private async Task<TransferRow> MeasureProductAsync(
-        string name, bool isShared, TransferChild child, CancellationToken cancellationToken)
+        string name, TransferOptions options, TransferChild child, CancellationToken cancellationToken)
     {
-        var options = new TransferOptions { SharedMemory = isShared };
         await using var engine = new TransferEngine(
             options, new PeerOptions(), NullLoggerFactory.Instance, TimeProvider.System);
         var addresses = _source.Addresses();

@@ -19,7 +19,8 @@ internal sealed class TransferReceiver(TransferSlots target, TextReader input, T
         var peer = new PeerOptions();
         var rpc = new RpcOptions { Port = 0 };
         var loggers = NullLoggerFactory.Instance;
-        await using var engine = new TransferEngine(new TransferOptions(), peer, loggers, TimeProvider.System);
+        await using var engine = new TransferEngine(
+            new TransferOptions { TcpAddress = rpc.Address }, peer, loggers, TimeProvider.System);
         await using var server = await RpcServer.StartAsync(
             rpc, peer, [RpcService.Of(engine.Service, Wire.Transfer.Descriptor)], () => true, loggers,
             TimeProvider.System, cancellationToken).ConfigureAwait(false);

@@ -29,6 +29,9 @@ internal sealed record TransferReport
     /// <summary>Wanted: at least 0.4.</summary>
     public required double GrpcOverTcp { get; init; }
 
+    /// <summary>The product's own framing over TCP, with checksums, over plain TCP.</summary>
+    public required double FramesOverTcpOverTcp { get; init; }
+
     /// <summary>Wanted: at least 0.5.</summary>
     public required double SharedMemoryOverMemcpy { get; init; }
 }

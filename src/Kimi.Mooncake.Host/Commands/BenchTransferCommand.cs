@@ -82,6 +82,8 @@ internal sealed class BenchTransferCommand
         _terminal.Output.WriteLine(FormattableString.Invariant(
             $"gRPC / TCP: {report.GrpcOverTcp:0.00} (wanted: 0.40)"));
         _terminal.Output.WriteLine(FormattableString.Invariant(
+            $"frames over TCP / TCP: {report.FramesOverTcpOverTcp:0.00}"));
+        _terminal.Output.WriteLine(FormattableString.Invariant(
             $"shared memory / memcpy: {report.SharedMemoryOverMemcpy:0.00} (wanted: 0.50)"));
     }
 

@@ -65,7 +65,7 @@ internal sealed class Lane : IAsyncDisposable
                     delay = ReconnectDelayFirst;
                 }
             }
-            catch (SharedMemoryUnavailableException e)
+            catch (TransportUnavailableException e)
             {
                 _peer.FallBack(e.Message);
                 return;

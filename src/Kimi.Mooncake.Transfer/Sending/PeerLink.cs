@@ -20,6 +20,7 @@ internal sealed class PeerLink : IAsyncDisposable
     private volatile Lane[] _lanes = [];
     private Exception? _lastFailure;
     private long _progressTimestamp;
+    private bool _hasFallenBack;
     private bool _isClosed;
 
     /// <exception cref="ArgumentException">The address is not usable; the message says why.</exception>
@@ -74,7 +75,9 @@ internal sealed class PeerLink : IAsyncDisposable
                 {
                     if (!_isClosed)
                     {
-                        _lanes = CanShareMemory(hello) ? [SharedMemoryLane()] : GrpcLanes();
+                        _lanes = CanShareMemory(hello) ? [new Lane(this, OpenSharedMemoryAsync, _context)]
+                            : CanUseTcp(hello) ? [.. _channels.Select(_ => new Lane(this, OpenTcpAsync, _context))]
+                            : GrpcLanes();
                         StartLanes();
                     }
                 }
@@ -215,17 +218,19 @@ internal sealed class PeerLink : IAsyncDisposable
         }
     }
 
-    /// <summary>Goes on with gRPC; shared memory with this receiver is not tried again.</summary>
+    /// <summary>Goes on with gRPC; another transport is not tried again with this receiver.</summary>
     public void FallBack(string reason)
     {
-        _context.Counters.SharedMemoryFallback();
-        TransferLog.FallBack(_context.Logger, Address, reason);
         lock (Gate)
         {
-            if (_isClosed)
+            if (_isClosed || _hasFallenBack)
             {
                 return;
             }
+
+            _hasFallenBack = true;
+            _context.Counters.Fallback();
+            TransferLog.FallBack(_context.Logger, Address, reason);
 
             var shared = _lanes;
             _lanes = [.. shared, .. GrpcLanes()];
@@ -335,8 +340,6 @@ internal sealed class PeerLink : IAsyncDisposable
         }),
     ];
 
-    private Lane SharedMemoryLane() => new(this, OpenSharedMemoryAsync, _context);
-
     // A receiver that was started again has another address.
     private async Task<IFrameConnection> OpenSharedMemoryAsync(CancellationToken cancellationToken)
     {
@@ -344,8 +347,19 @@ internal sealed class PeerLink : IAsyncDisposable
         return OperatingSystem.IsLinux() && CanShareMemory(hello)
             ? await SharedMemoryConnection.OpenAsync(hello.SharedMemory, _context, cancellationToken)
                 .ConfigureAwait(false)
-            : throw new SharedMemoryUnavailableException("the receiver does not offer it any more");
+            : throw new TransportUnavailableException("the receiver does not offer it any more");
     }
+
+    private async Task<IFrameConnection> OpenTcpAsync(CancellationToken cancellationToken)
+    {
+        var hello = await HelloAsync(cancellationToken).ConfigureAwait(false);
+        return CanUseTcp(hello)
+            ? await TcpFrameConnection.OpenAsync(
+                new Uri(Address).IdnHost, (int)hello.TcpPort, _context, cancellationToken).ConfigureAwait(false)
+            : throw new TransportUnavailableException("the receiver does not take TCP any more");
+    }
+
+    private bool CanUseTcp(HelloResponse hello) => _context.Options.TcpAddress.Length > 0 && hello.TcpPort > 0;
 
     private void StartLanes()
     {

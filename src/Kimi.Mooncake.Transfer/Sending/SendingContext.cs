@@ -7,6 +7,6 @@ internal sealed record SendingContext(
     TransferOptions Options, PeerOptions Peer, TransferFault Fault, TransferCounters Counters, ILoggerFactory Loggers,
     ILogger Logger, TimeProvider Time);
 
-/// <summary>Shared memory with this receiver cannot be had; another transport has to do.</summary>
-internal sealed class SharedMemoryUnavailableException(string message, Exception? inner = null)
+/// <summary>This transport cannot be had with this receiver; gRPC has to do.</summary>
+internal sealed class TransportUnavailableException(string message, Exception? inner = null)
     : Exception(message, inner);

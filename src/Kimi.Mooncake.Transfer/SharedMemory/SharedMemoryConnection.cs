@@ -30,7 +30,7 @@ internal sealed class SharedMemoryConnection : IFrameConnection
     /// <param name="address">What the receiver's Hello said.</param>
     /// <param name="context">Bounds.</param>
     /// <param name="cancellationToken">Gives up.</param>
-    /// <exception cref="SharedMemoryUnavailableException">The receiver, or the system, refuses.</exception>
+    /// <exception cref="TransportUnavailableException">The receiver, or the system, refuses.</exception>
     public static async Task<IFrameConnection> OpenAsync(
         string address, SendingContext context, CancellationToken cancellationToken)
     {
@@ -53,7 +53,7 @@ internal sealed class SharedMemoryConnection : IFrameConnection
                 var read = await socket.ReceiveAsync(answer, either.Token).ConfigureAwait(false);
                 if (read == 0 || answer[0] != SharedMemoryHandshake.Accepted)
                 {
-                    throw new SharedMemoryUnavailableException("the receiver cannot open this process's memory");
+                    throw new TransportUnavailableException("the receiver cannot open this process's memory");
                 }
             }
 
@@ -64,7 +64,7 @@ internal sealed class SharedMemoryConnection : IFrameConnection
             ring?.Dispose();
             socket.Dispose();
             cancellationToken.ThrowIfCancellationRequested();
-            throw e as SharedMemoryUnavailableException ?? new SharedMemoryUnavailableException(e.Message, e);
+            throw e as TransportUnavailableException ?? new TransportUnavailableException(e.Message, e);
         }
     }
 

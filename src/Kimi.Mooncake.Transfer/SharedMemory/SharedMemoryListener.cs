@@ -22,11 +22,8 @@ internal sealed class SharedMemoryListener : IAsyncDisposable
     private readonly ReceivingEnd _receiving;
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
-    private readonly Lock _gate = new();
-    private readonly HashSet<Socket> _open = [];
-    private readonly HashSet<Task> _serving = [];
+    private readonly ServedSockets _served = new();
     private readonly Task _accepting;
-    private bool _isStopped;
 
     /// <exception cref="SocketException">The system refuses.</exception>
     public SharedMemoryListener(ReceivingEnd receiving, ILogger logger, TimeProvider time)
@@ -48,7 +45,7 @@ internal sealed class SharedMemoryListener : IAsyncDisposable
             throw;
         }
 
-        _accepting = Task.Run(AcceptAsync);
+        _accepting = Task.Run(() => _served.AcceptAsync(_socket, ServeAsync, _logger));
     }
 
     /// <summary>Where to connect to, <c>@</c> standing for the zero that abstract names begin with.</summary>
@@ -60,94 +57,20 @@ internal sealed class SharedMemoryListener : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        Task[] serving;
-        lock (_gate)
-        {
-            _isStopped = true;
-            _socket.Dispose();
-            foreach (var socket in _open)
-            {
-                socket.Dispose();
-            }
-
-            serving = [.. _serving];
-        }
-
+        await _served.StopAsync(_socket).ConfigureAwait(false);
         await _accepting.ConfigureAwait(false);
-        await Task.WhenAll(serving).ConfigureAwait(false);
-    }
-
-    private async Task AcceptAsync()
-    {
-        while (true)
-        {
-            Socket socket;
-            try
-            {
-                socket = await _socket.AcceptAsync().ConfigureAwait(false);
-            }
-            catch (Exception e) when (e is SocketException or ObjectDisposedException)
-            {
-                if (!_isStopped)
-                {
-                    TransferLog.SharedMemoryOff(_logger, e.Message);
-                }
-
-                return;
-            }
-
-            Serve(socket);
-        }
-    }
-
-    private void Serve(Socket socket)
-    {
-        lock (_gate)
-        {
-            if (_isStopped)
-            {
-                socket.Dispose();
-                return;
-            }
-
-            _open.Add(socket);
-            var serving = Task.Run(() => ServeAsync(socket));
-            _serving.Add(serving);
-            _ = serving.ContinueWith(ended => Forget(socket, ended), TaskScheduler.Default);
-        }
-    }
-
-    private void Forget(Socket socket, Task ended)
-    {
-        lock (_gate)
-        {
-            _open.Remove(socket);
-            _serving.Remove(ended);
-        }
     }
 
     private async Task ServeAsync(Socket socket)
     {
-        using var owned = socket;
-        try
+        using var slot = _receiving.TryOpen();
+        using var ring = slot is null ? null : await OpenAsync(socket).ConfigureAwait(false);
+        byte[] answer = [ring is null ? SharedMemoryHandshake.Refused : SharedMemoryHandshake.Accepted];
+        await socket.SendAsync(answer, SocketFlags.None).ConfigureAwait(false);
+        if (ring is not null)
         {
-            using var slot = _receiving.TryOpen();
-            using var ring = slot is null ? null : await OpenAsync(socket).ConfigureAwait(false);
-            byte[] answer = [ring is null ? SharedMemoryHandshake.Refused : SharedMemoryHandshake.Accepted];
-            await socket.SendAsync(answer, SocketFlags.None).ConfigureAwait(false);
-            if (ring is not null)
-            {
-                using var receiver = new SharedMemoryReceiver(ring, new Doorbell(socket), _receiving);
-                await receiver.RunAsync().ConfigureAwait(false);
-            }
-        }
-        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException
-            or OperationCanceledException or InvalidDataException)
-        {
-            if (!_isStopped)
-            {
-                TransferLog.SharedMemorySenderLost(_logger, e.Message);
-            }
+            using var receiver = new SharedMemoryReceiver(ring, new Doorbell(socket), _receiving);
+            await receiver.RunAsync().ConfigureAwait(false);
         }
     }
 
@@ -170,7 +93,7 @@ internal sealed class SharedMemoryListener : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
         {
-            TransferLog.SharedMemorySenderLost(_logger, e.Message);
+            TransferLog.SenderLost(_logger, e.Message);
             return null;
         }
     }
