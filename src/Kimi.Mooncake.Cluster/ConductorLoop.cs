@@ -10,8 +10,8 @@ namespace Kimi.Mooncake.Cluster;
 /// </summary>
 public sealed class ConductorLoop : IAsyncDisposable
 {
-    /// <summary>How often silence and waiting times are looked at.</summary>
-    private static readonly TimeSpan ExpireInterval = TimeSpan.FromMilliseconds(50);
+    /// <summary>How often silence and waiting times are looked at, at least.</summary>
+    private const double ExpireIntervalMsMax = 50;
 
     private readonly Lock _lock = new();
     private readonly ConductorCore _core;
@@ -36,10 +36,11 @@ public sealed class ConductorLoop : IAsyncDisposable
         _logger = logger;
         _core = new ConductorCore(options);
         _start = time.GetTimestamp();
-        _timer = time.CreateTimer(_ => Act(now => _core.Expire(now)), null, ExpireInterval, ExpireInterval);
-    }
 
-    internal int LoadIntervalMs => _options.LoadIntervalMs;
+        // A longer interval than that of the loads would look like a pause of the conductor's own.
+        var interval = TimeSpan.FromMilliseconds(Math.Min(ExpireIntervalMsMax, options.LoadIntervalMs / 2.0));
+        _timer = time.CreateTimer(_ => Act(now => _core.Expire(now)), null, interval, interval);
+    }
 
     private TimeSpan Now => _time.GetElapsedTime(_start);
 

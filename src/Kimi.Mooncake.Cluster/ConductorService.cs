@@ -21,39 +21,14 @@ public sealed class ConductorService(ConductorLoop conductor, TimeProvider time)
         ArgumentNullException.ThrowIfNull(requestStream);
         ArgumentNullException.ThrowIfNull(responseStream);
         ArgumentNullException.ThrowIfNull(context);
-        var ended = context.CancellationToken;
-        var result = conductor.Register(
-            await ReadRegistrationAsync(requestStream, ended).ConfigureAwait(false), out var member);
-        if (member is null)
+        try
         {
-            await responseStream.WriteAsync(
-                new Wire.ConductorMessage { Refused = new Wire.NodeRefused { Reason = result.Message } }, ended)
-                .ConfigureAwait(false);
-            return;
+            await AttachAsync(requestStream, responseStream, context.CancellationToken).ConfigureAwait(false);
         }
-
-        var reading = ReadAsync(requestStream, member, ended);
-        var writing = WriteAsync(responseStream, member, ended);
-        var isOver = await Task.WhenAny(reading, writing).ConfigureAwait(false) == writing;
-        var hasLeft = reading.IsCompletedSuccessfully;
-        if (hasLeft)
+        catch (Exception) when (context.CancellationToken.IsCancellationRequested)
         {
-            conductor.Leave(member);
+            throw Ended();
         }
-        else
-        {
-            conductor.Disconnect(member);
-        }
-
-        member.End();
-        if (isOver && writing.IsCompletedSuccessfully)
-        {
-            // What the node still sends is answered by nobody; the end of the call is what it is told.
-            throw new RpcException(new Status(StatusCode.Aborted, "the membership is over; register again"));
-        }
-
-        await reading.ConfigureAwait(false);
-        await writing.ConfigureAwait(false);
     }
 
     /// <inheritdoc />
@@ -63,20 +38,14 @@ public sealed class ConductorService(ConductorLoop conductor, TimeProvider time)
         ArgumentNullException.ThrowIfNull(request);
         ArgumentNullException.ThrowIfNull(responseStream);
         ArgumentNullException.ThrowIfNull(context);
-        var ended = context.CancellationToken;
-        var lease = conductor.Submit(Checked(() => ConductorMessages.ToQuery(request)));
-        await using var owned = lease.ConfigureAwait(false);
-        await lease.Decided.WaitAsync(ended).ConfigureAwait(false);
-        if (lease.Refusal is { } refusal)
+        try
         {
-            await responseStream.WriteAsync(
-                new Wire.RouteEvent { Refused = ConductorMessages.ToMessage(refusal) }, ended).ConfigureAwait(false);
-            return;
+            await RouteAsync(request, responseStream, context.CancellationToken).ConfigureAwait(false);
         }
-
-        await responseStream.WriteAsync(new Wire.RouteEvent { Pair = ConductorMessages.ToMessage(lease.Pair) }, ended)
-            .ConfigureAwait(false);
-        await TellLostAsync(lease, responseStream, ended).ConfigureAwait(false);
+        catch (Exception) when (context.CancellationToken.IsCancellationRequested)
+        {
+            throw Ended();
+        }
     }
 
     /// <inheritdoc />
@@ -125,6 +94,44 @@ public sealed class ConductorService(ConductorLoop conductor, TimeProvider time)
 
             await timer.WaitForNextTickAsync(context.CancellationToken).ConfigureAwait(false);
         }
+    }
+
+    private async Task AttachAsync(
+        IAsyncStreamReader<Wire.NodeMessage> requestStream, IServerStreamWriter<Wire.ConductorMessage> responseStream,
+        CancellationToken ended)
+    {
+        var result = conductor.Register(
+            await ReadRegistrationAsync(requestStream, ended).ConfigureAwait(false), out var member);
+        if (member is null)
+        {
+            await responseStream.WriteAsync(
+                new Wire.ConductorMessage { Refused = new Wire.NodeRefused { Reason = result.Message } }, ended)
+                .ConfigureAwait(false);
+            return;
+        }
+
+        var reading = ReadAsync(requestStream, member, ended);
+        var writing = WriteAsync(responseStream, member, ended);
+        var isOver = await Task.WhenAny(reading, writing).ConfigureAwait(false) == writing;
+        var hasLeft = reading.IsCompletedSuccessfully;
+        if (hasLeft)
+        {
+            conductor.Leave(member);
+        }
+        else
+        {
+            conductor.Disconnect(member);
+        }
+
+        member.End();
+        if (isOver && writing.IsCompletedSuccessfully)
+        {
+            // What the node still sends is answered by nobody; the end of the call is what it is told.
+            throw new RpcException(new Status(StatusCode.Aborted, "the membership is over; register again"));
+        }
+
+        await reading.ConfigureAwait(false);
+        await writing.ConfigureAwait(false);
     }
 
     private static async Task<NodeDescriptor> ReadRegistrationAsync(
@@ -183,6 +190,24 @@ public sealed class ConductorService(ConductorLoop conductor, TimeProvider time)
         }
     }
 
+    private async Task RouteAsync(
+        Wire.RouteRequest request, IServerStreamWriter<Wire.RouteEvent> responseStream, CancellationToken ended)
+    {
+        var lease = conductor.Submit(Checked(() => ConductorMessages.ToQuery(request)));
+        await using var owned = lease.ConfigureAwait(false);
+        await lease.Decided.WaitAsync(ended).ConfigureAwait(false);
+        if (lease.Refusal is { } refusal)
+        {
+            await responseStream.WriteAsync(
+                new Wire.RouteEvent { Refused = ConductorMessages.ToMessage(refusal) }, ended).ConfigureAwait(false);
+            return;
+        }
+
+        await responseStream.WriteAsync(new Wire.RouteEvent { Pair = ConductorMessages.ToMessage(lease.Pair) }, ended)
+            .ConfigureAwait(false);
+        await TellLostAsync(lease, responseStream, ended).ConfigureAwait(false);
+    }
+
     /// <summary>Until the call ends, which is the only end of a lease.</summary>
     private static async Task TellLostAsync(
         ConductorLease lease, IServerStreamWriter<Wire.RouteEvent> responseStream, CancellationToken ended)
@@ -211,6 +236,9 @@ public sealed class ConductorService(ConductorLoop conductor, TimeProvider time)
             }
         }
     }
+
+    /// <summary>What a call that its client ended, or that broke, ends with; it is nobody's fault.</summary>
+    private static RpcException Ended() => new(new Status(StatusCode.Cancelled, "the call was ended"));
 
     /// <summary>A message that is not as it must be, or that the conductor refuses, is the caller's fault.</summary>
     private static T Checked<T>(Func<T> read)

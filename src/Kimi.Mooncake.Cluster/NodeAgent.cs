@@ -124,9 +124,9 @@ public sealed class NodeAgent : IAsyncDisposable
                 TimeSpan.FromMilliseconds(_options.LeaveTimeoutMs), _stopping.Token).ConfigureAwait(false);
             Report("the conductor ended the membership");
         }
-        catch (Exception fault) when (fault is RpcException or IOException or InvalidOperationException
-            or OperationCanceledException or InvalidDataException)
+        catch (Exception fault)
         {
+            // Whatever ended this membership, the next one begins: a node without one is of no use to anybody.
             Report(fault is RpcException rpc ? $"{rpc.StatusCode}, {rpc.Status.Detail}" : fault.Message);
         }
 

@@ -17,7 +17,7 @@ internal sealed class NodeSession : IDisposable
 
     private readonly INode _node;
     private readonly TimeProvider _time;
-    private readonly CancellationTokenSource _ended = new();
+    private readonly CancellationTokenSource _ended;
     private readonly AsyncDuplexStreamingCall<Wire.NodeMessage, Wire.ConductorMessage> _call;
     private readonly Signal _signal = new();
     private readonly KvEvent[] _events = new KvEvent[KeysPerMessage];
@@ -30,6 +30,7 @@ internal sealed class NodeSession : IDisposable
     {
         _node = node;
         _time = time;
+        _ended = new CancellationTokenSource(Timeout.InfiniteTimeSpan, time);
         _call = client.Attach(new CallOptions(cancellationToken: _ended.Token).WithWaitForReady());
     }
 
@@ -65,6 +66,8 @@ internal sealed class NodeSession : IDisposable
 
         try
         {
+            // Whatever stands still by then, a conductor that reads nothing included, does not hold the node up.
+            await using var limit = stopping.Register(() => _ended.CancelAfter(leaveLimit)).ConfigureAwait(false);
             using var writing = CancellationTokenSource.CreateLinkedTokenSource(stopping);
             var reader = ReadAsync(obey);
             var writer = WriteAsync(feed, writing.Token);
@@ -73,7 +76,8 @@ internal sealed class NodeSession : IDisposable
             await writer.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (stopping.IsCancellationRequested)
             {
-                await LeaveAsync(reader, leaveLimit).ConfigureAwait(false);
+                await _call.RequestStream.CompleteAsync().ConfigureAwait(false);
+                await reader.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 return;
             }
 
@@ -99,14 +103,6 @@ internal sealed class NodeSession : IDisposable
     {
         Volatile.Write(ref _loadDue, true);
         _signal.Set();
-    }
-
-    private async Task LeaveAsync(Task reader, TimeSpan limit)
-    {
-        await _call.RequestStream.CompleteAsync().ConfigureAwait(false);
-        await reader.WaitAsync(limit, _time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await _ended.CancelAsync().ConfigureAwait(false);
-        await reader.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     private async Task ReadAsync(Action<Wire.ConductorMessage> obey)

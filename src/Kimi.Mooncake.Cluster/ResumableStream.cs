@@ -22,6 +22,9 @@ internal sealed record ResumptionParts(
 /// </summary>
 internal sealed class ResumableStream : IAsyncDisposable
 {
+    /// <summary>What a worker is left beyond the deadline, so that it is ours that is noticed.</summary>
+    private static readonly TimeSpan AfterDeadline = TimeSpan.FromSeconds(1);
+
     private readonly ResumptionParts _parts;
     private readonly GenerationRequest _request;
     private readonly ModelCard _model;
@@ -126,7 +129,7 @@ internal sealed class ResumableStream : IAsyncDisposable
             SourceAddress = pair.Source?.Address ?? "",
             SourceBlocks = pair.Source is null ? 0 : pair.SourceBlocks,
         };
-        var left = _parts.Limit - _parts.Time.GetElapsedTime(_start);
+        var left = _parts.Limit - _parts.Time.GetElapsedTime(_start) + AfterDeadline;
         return new Attempt(lease, _parts.Workers, request, _model, left, _ended.Token);
     }
 

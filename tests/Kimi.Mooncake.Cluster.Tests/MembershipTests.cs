@@ -188,6 +188,22 @@ internal sealed class MembershipTests
     }
 
     [Test]
+    public async Task Node_WhoseConductorDoesNotListen_StopsAllTheSame()
+    {
+        await using var server = await LoopbackServer.StartAsync(new DeafConductor());
+        var agent = new NodeAgent(
+            _cluster.Invoker(server.Address), new NodeIdentity("n", 1, NodeRoles.Decode, Somewhere.AbsoluteUri),
+            new SimulatedNode(), new NodeAgentOptions { LeaveTimeoutMs = 50 }, TimeProvider.System,
+            Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance);
+        agent.Start();
+        await agent.Registered.WaitAsync(Eventually.Patience);
+
+        await agent.DisposeAsync().AsTask().WaitAsync(Eventually.Patience);
+
+        Assert.That(agent.IsMember, Is.False);
+    }
+
+    [Test]
     public async Task Drain_OfANode_EndsWhenItHasNothingLeft()
     {
         var node = new SimulatedNode { State = SimulatedNode.Idle() with { Running = 2 } };
@@ -209,6 +225,24 @@ internal sealed class MembershipTests
         }
 
         Assert.That(last, Is.EqualTo(new Wire.DrainEvent { Drained = true }));
+    }
+
+    [Test]
+    public async Task Drain_OfANodeThatIsAway_IsToldWhenItIsBack()
+    {
+        var conductor = new Wire.Conductor.ConductorClient(_cluster.Invoker(_cluster.ConductorAddress));
+        using (var call = conductor.Attach())
+        {
+            await call.RequestStream.WriteAsync(Registration("n"));
+            await ReadUntilAsync(call, Wire.ConductorMessage.MessageOneofCase.Accepted);
+        }
+
+        Assert.That(_cluster.Conductor.Drain("n"));
+        using var again = conductor.Attach();
+        await again.RequestStream.WriteAsync(Registration("n"));
+
+        await ReadUntilAsync(again, Wire.ConductorMessage.MessageOneofCase.Drain);
+        await again.RequestStream.CompleteAsync();
     }
 
     [Test]
@@ -309,4 +343,20 @@ internal sealed class MembershipTests
     private async Task<Wire.ListNodesResponse> ListAsync() =>
         await new Wire.Conductor.ConductorClient(_cluster.Invoker(_cluster.ConductorAddress))
             .ListNodesAsync(new Wire.ListNodesRequest());
+
+    /// <summary>Accepts everybody, and hears nothing any more.</summary>
+    private sealed class DeafConductor : Wire.Conductor.ConductorBase
+    {
+        public override async Task Attach(
+            IAsyncStreamReader<Wire.NodeMessage> requestStream,
+            IServerStreamWriter<Wire.ConductorMessage> responseStream, ServerCallContext context)
+        {
+            await requestStream.MoveNext(context.CancellationToken);
+            await responseStream.WriteAsync(new Wire.ConductorMessage
+            {
+                Accepted = new Wire.NodeAccepted { LoadIntervalMs = 10 },
+            });
+            await new TaskCompletionSource().Task.WaitAsync(context.CancellationToken);
+        }
+    }
 }
