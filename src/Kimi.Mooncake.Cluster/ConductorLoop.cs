@@ -22,6 +22,7 @@ public sealed class ConductorLoop : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly long _start;
     private readonly ITimer _timer;
+    private bool _isClosed;
 
     /// <summary>A conductor without nodes.</summary>
     /// <param name="options">Bounds of the policy.</param>
@@ -95,8 +96,20 @@ public sealed class ConductorLoop : IAsyncDisposable
         }
     }
 
-    /// <inheritdoc />
-    public ValueTask DisposeAsync() => _timer.DisposeAsync();
+    /// <summary>Ends every membership, and each that would begin; the nodes look for the next conductor.</summary>
+    public ValueTask DisposeAsync()
+    {
+        lock (_lock)
+        {
+            _isClosed = true;
+            foreach (var member in _members.Values)
+            {
+                member.End();
+            }
+        }
+
+        return _timer.DisposeAsync();
+    }
 
     internal RegistrationResult Register(NodeDescriptor node, out ConductorMember? member)
     {
@@ -109,6 +122,11 @@ public sealed class ConductorLoop : IAsyncDisposable
             {
                 registered = new ConductorMember(result.Membership, node.NodeId);
                 _members[result.Membership] = registered;
+                if (_isClosed)
+                {
+                    registered.End();
+                }
+
                 registered.Tell(new Wire.ConductorMessage
                 {
                     Accepted = new Wire.NodeAccepted { LoadIntervalMs = (uint)_options.LoadIntervalMs },
