@@ -22,7 +22,7 @@ internal static class StatusEndpoints
 
     /// <summary>Health and metrics, as every process has them.</summary>
     public static void MapStatus(
-        IEndpointRouteBuilder routes, Func<ModelCard> model, Func<WorkerStatus> status,
+        IEndpointRouteBuilder routes, Func<ModelCard?> model, Func<WorkerStatus> status,
         Func<WorkerStatus, string> metrics)
     {
         MapRead(routes, "/health", context => WriteHealthAsync(context, status(), model()));
@@ -64,15 +64,19 @@ internal static class StatusEndpoints
         writer.WriteEndObject();
     }
 
-    private static Task WriteHealthAsync(HttpContext context, WorkerStatus status, ModelCard model) =>
+    private static Task WriteHealthAsync(HttpContext context, WorkerStatus status, ModelCard? model) =>
         WriteJsonAsync(context, status.Ready ? 200 : 503, writer =>
         {
             writer.WriteStartObject();
             writer.WriteString("status"u8, NameOf(status));
             writer.WriteBoolean("ready"u8, status.Ready);
             writer.WriteString("reason"u8, status.NotReadyReason);
-            writer.WriteString("model"u8, model.ModelId);
-            writer.WriteNumber("context_length_tokens"u8, model.ContextLength);
+            if (model is not null)
+            {
+                writer.WriteString("model"u8, model.ModelId);
+                writer.WriteNumber("context_length_tokens"u8, model.ContextLength);
+            }
+
             writer.WriteNumber("waiting"u8, status.Waiting);
             writer.WriteNumber("running"u8, status.Running);
             WriteBlocks(writer, status.BlocksFree, status.BlocksCached, status.BlocksHeld, status.BlocksTotal);

@@ -19,14 +19,14 @@ public sealed class StatusServer : IAsyncDisposable
 
     /// <summary>Starts to listen.</summary>
     /// <param name="options">Where; already validated.</param>
-    /// <param name="model">What the process serves.</param>
+    /// <param name="model">What the process serves; null for one that serves no model.</param>
     /// <param name="status">Reads load and counters.</param>
     /// <param name="loggers">Where logs go; owned by the caller.</param>
     /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="ArgumentException">The address is not an IP address.</exception>
     /// <exception cref="IOException">The port is in use.</exception>
     public static async Task<StatusServer> StartAsync(
-        StatusOptions options, ModelCard model, Func<WorkerStatus> status, ILoggerFactory loggers,
+        StatusOptions options, ModelCard? model, Func<WorkerStatus> status, ILoggerFactory loggers,
         CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(options);

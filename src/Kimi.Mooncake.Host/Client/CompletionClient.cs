@@ -182,7 +182,11 @@ internal sealed class CompletionClient : IDisposable
         {
             var body = await response.Content.ReadAsStringAsync(cancellationToken).ConfigureAwait(false);
             throw new ServerException(
-                $"{Address}{path} answered {(int)response.StatusCode}: {ErrorMessage(body)}");
+                $"{Address}{path} answered {(int)response.StatusCode}: {ErrorMessage(body)}")
+            {
+                IsClean = true,
+                Status = (int)response.StatusCode,
+            };
         }
     }
 

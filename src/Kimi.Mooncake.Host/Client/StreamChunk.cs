@@ -28,7 +28,10 @@ internal static class StreamChunk
     {
         if (Member(chunk, "error") is { } error)
         {
-            throw new ServerException($"the server ended the answer: {Text(error, "message") ?? error.GetRawText()}");
+            throw new ServerException($"the server ended the answer: {Text(error, "message") ?? error.GetRawText()}")
+            {
+                IsClean = true,
+            };
         }
 
         if (Member(chunk, "prompt_progress") is { } progress)

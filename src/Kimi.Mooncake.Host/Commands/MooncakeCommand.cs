@@ -22,6 +22,7 @@ internal static class MooncakeCommand
             ConfigCommand.Create(terminal),
             TestAuthorityCommand.Create(terminal),
             BenchCommand.Create(terminal),
+            ChaosCommand.Create(terminal),
             ClusterCommand.Create(terminal),
             DrainCommand.Create(terminal),
             TopCommand.Create(terminal),

@@ -26,13 +26,14 @@ internal static class ServeCommand
         MooncakeCommand.SetAction(command, terminal, async (parsed, cancellationToken) =>
         {
             var settings = options.Resolve(parsed, Environment.GetEnvironmentVariables());
-            if (settings.Bind<ModelOptions>().Path.Length == 0)
+            var serve = settings.Bind<ServeOptions>();
+            serve.Check();
+            if (settings.Bind<ModelOptions>().Path.Length == 0 && serve.Role != ServeRoles.Conductor)
             {
                 throw new CommandException(
                     "no model: give --model FILE; `mooncake model build` writes the built-in one", ExitCode.Usage);
             }
 
-            var serve = settings.Bind<ServeOptions>();
             if (serve.StopAtEndOfInput)
             {
                 UnixSignal.LeaveTerminal();
@@ -41,56 +42,77 @@ internal static class ServeCommand
             using var loggers = settings.Bind<LoggingOptions>().CreateFactory();
             var server = await MooncakeServer.StartAsync(settings, loggers, cancellationToken).ConfigureAwait(false);
             await using var owned = server.ConfigureAwait(false);
-            Announce(terminal, server, serve.Role, parsed.GetValue(json));
-            await WaitForStopAsync(serve.StopAtEndOfInput, cancellationToken)
+            Announce(terminal, server.Process, serve, parsed.GetValue(json));
+            await WaitForEndAsync(server.Process.Refused, serve.StopAtEndOfInput, cancellationToken)
                 .ConfigureAwait(false);
             terminal.Remark("stopping");
         });
         return command;
     }
 
-    private static void Announce(Terminal terminal, MooncakeServer server, ServeRoles role, bool isJson)
+    private static void Announce(Terminal terminal, ServedProcess process, ServeOptions serve, bool isJson)
     {
-        var address = server.Address.AbsoluteUri.TrimEnd('/');
+        var address = Text(process.Address);
         if (isJson)
         {
-            terminal.WriteJson(new { Address = address, Model = server.Model.ModelId, server.Model.Fingerprint });
+            terminal.WriteJson(new
+            {
+                Address = address,
+                Rpc = process.Rpc is { } rpc ? Text(rpc) : null,
+                Model = process.ModelId,
+                process.Fingerprint,
+            });
             terminal.Output.Flush();
             return;
         }
 
-        if ((role & (ServeRoles.All | ServeRoles.Gateway)) == 0)
+        if ((serve.Role & (ServeRoles.All | ServeRoles.Gateway)) == 0)
         {
-            terminal.Output.WriteLine($"""
-                {server.Model.ModelId} is served to gateways at {address}
-                A gateway for it:
-                  scripts/mooncake serve --role gateway --worker {address} --model FILE
-                """);
+            terminal.Output.WriteLine(serve.IsNode
+                ? $"{process.ModelId} is served to the cluster at {address}"
+                : $"nodes and gateways reach the conductor at {address}");
             terminal.Output.Flush();
             return;
         }
 
         var question = JsonSerializer.Serialize(new
         {
-            model = server.Model.ModelId,
+            model = process.ModelId,
             messages = new[] { new { role = "user", content = ExampleContent } },
         });
         terminal.Output.WriteLine($"""
-            {server.Model.ModelId} is served at {address}
+            {process.ModelId} is served at {address}
             Try:
               curl {address}/v1/chat/completions -H 'Content-Type: application/json' -d '{question}'
               scripts/mooncake ask {ExampleFile} "{ExampleQuestion}" --server {address}
             """);
+        if (process.Rpc is { } conductor && serve.HasConductor)
+        {
+            terminal.Output.WriteLine($"""
+                A worker for it:
+                  scripts/mooncake serve --role prefill,decode --conductor {Text(conductor)} --rpc-port 0 --model FILE
+                """);
+        }
+
         terminal.Output.Flush();
     }
 
-    /// <summary>Returns when the process is interrupted, which is how serving ends well.</summary>
-    private static async Task WaitForStopAsync(bool atEndOfInput, CancellationToken cancellationToken)
+    private static string Text(Uri address) => address.AbsoluteUri.TrimEnd('/');
+
+    /// <summary>Returns when the process is told to stop, which is how serving ends well.</summary>
+    /// <exception cref="CommandException">The conductor refused the node.</exception>
+    private static async Task WaitForEndAsync(
+        Task<string> refused, bool atEndOfInput, CancellationToken cancellationToken)
     {
         var stopped = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         using var registration = cancellationToken.Register(() => stopped.TrySetResult());
-        var ended = atEndOfInput ? WaitForEndOfInputAsync() : Task.Delay(Timeout.Infinite, cancellationToken);
-        await Task.WhenAny(stopped.Task, ended).ConfigureAwait(false);
+        var ended = atEndOfInput ? WaitForEndOfInputAsync() : new TaskCompletionSource().Task;
+        if (await Task.WhenAny(stopped.Task, ended, refused).ConfigureAwait(false) == refused)
+        {
+            throw new CommandException(
+                $"the conductor refused this node: {await refused.ConfigureAwait(false)} " +
+                "(serve.retry_when_refused=true goes on asking)");
+        }
     }
 
     private static async Task WaitForEndOfInputAsync()

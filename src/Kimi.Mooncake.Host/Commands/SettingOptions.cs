@@ -25,7 +25,6 @@ internal sealed class SettingOptions
         new("--conductor", "serve.conductor"),
         new("--node-id", "serve.node_id"),
         new("--rpc-port", "rpc.port"),
-        new("--worker", "remote.address"),
         new("--tls", "peer.tls"),
         new("--insecure", "peer.insecure", Alone: "true"),
     ];

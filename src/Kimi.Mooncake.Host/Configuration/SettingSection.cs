@@ -1,10 +1,12 @@
 using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Gateway;
 using Kimi.Mooncake.Host.Serving;
 using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Transfer;
 using Kimi.Mooncake.Worker;
+using Kimi.Mooncake.Worker.Peers;
 
 namespace Kimi.Mooncake.Host.Configuration;
 
@@ -21,7 +23,15 @@ internal sealed record SettingSection(string Name, Type OptionsType)
         new("worker", typeof(WorkerOptions)),
         new("engine", typeof(EngineOptions)),
         new("store", typeof(KvBlockStoreOptions)),
-        new("transfer", typeof(StoreConnectorOptions)),
+        new("store_connector", typeof(StoreConnectorOptions)),
+        new("transfer", typeof(TransferOptions)),
+        new("handover", typeof(HandOverOptions)),
+        new("peer_blocks", typeof(PeerBlocksOptions)),
+        new("block_serving", typeof(BlockServingOptions)),
+        new("fault", typeof(TransferFaultOptions)),
+        new("conductor", typeof(ConductorOptions)),
+        new("agent", typeof(NodeAgentOptions)),
+        new("retry", typeof(RetryOptions)),
         new("rpc", typeof(RpcOptions)),
         new("peer", typeof(PeerOptions)),
         new("remote", typeof(RemoteWorkerOptions)),
