@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using Kimi.Mooncake.Host.Bench;
 using Kimi.Mooncake.Host.Output;
+using Kimi.Mooncake.Transfer;
 using Spectre.Console;
 
 namespace Kimi.Mooncake.Host.Commands;
@@ -68,8 +69,7 @@ internal sealed class BenchTransferCommand
             return;
         }
 
-        var report = await new TransferBench(frames, rounds, _terminal.Remark).RunAsync(cancellationToken)
-            .ConfigureAwait(false);
+        var report = await MeasureAsync(frames, rounds, cancellationToken).ConfigureAwait(false);
         if (parsed.GetValue(_json))
         {
             _terminal.WriteJson(report);
@@ -85,6 +85,19 @@ internal sealed class BenchTransferCommand
             $"frames over TCP / TCP: {report.FramesOverTcpOverTcp:0.00}"));
         _terminal.Output.WriteLine(FormattableString.Invariant(
             $"shared memory / memcpy: {report.SharedMemoryOverMemcpy:0.00} (wanted: 0.50)"));
+    }
+
+    private async Task<TransferReport> MeasureAsync(int frames, int rounds, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await new TransferBench(frames, rounds, _terminal.Remark).RunAsync(cancellationToken)
+                .ConfigureAwait(false);
+        }
+        catch (TransferException failure)
+        {
+            throw new CommandException(failure.Message);
+        }
     }
 
     private static Table Table(TransferReport report)

@@ -31,8 +31,7 @@ internal sealed class GrpcConnectionOpener
         var connection = new GrpcFrameConnection(call, _reply, _context.Fault);
         try
         {
-            using var limit = new CancellationTokenSource(
-                TimeSpan.FromMilliseconds(_context.Peer.ConnectTimeoutMs), _context.Time);
+            using var limit = new CancellationTokenSource(_context.AnswerTimeMax, _context.Time);
             await using var registration = limit.Token.Register(call.Dispose).ConfigureAwait(false);
             await connection.ReceiveAsync(cancellationToken).ConfigureAwait(false);
             return connection.HasRoom(_context.Options.FrameBytes) ? connection : throw new InvalidDataException(

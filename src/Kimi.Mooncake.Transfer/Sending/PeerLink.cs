@@ -18,6 +18,9 @@ internal sealed class PeerLink : IAsyncDisposable
     private readonly ITimer _watch;
 
     private volatile Lane[] _lanes = [];
+
+    // After a lost connection, until the receiver has answered again: a new session is not begun without asking it.
+    private volatile bool _isInDoubt;
     private Exception? _lastFailure;
     private long _progressTimestamp;
     private bool _hasFallenBack;
@@ -60,7 +63,7 @@ internal sealed class PeerLink : IAsyncDisposable
     /// <exception cref="TransferException">It is not there.</exception>
     public async Task StartAsync(CancellationToken cancellationToken)
     {
-        if (_lanes.Length > 0)
+        if (_lanes.Length > 0 && !_isInDoubt)
         {
             return;
         }
@@ -68,12 +71,13 @@ internal sealed class PeerLink : IAsyncDisposable
         await _starting.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            if (_lanes.Length == 0)
+            if (_lanes.Length == 0 || _isInDoubt)
             {
                 var hello = await HelloAsync(cancellationToken).ConfigureAwait(false);
                 lock (Gate)
                 {
-                    if (!_isClosed)
+                    _isInDoubt = false;
+                    if (!_isClosed && _lanes.Length == 0)
                     {
                         _lanes = CanShareMemory(hello) ? [new Lane(this, OpenSharedMemoryAsync, _context)]
                             : CanUseTcp(hello) ? [.. _channels.Select(_ => new Lane(this, OpenTcpAsync, _context))]
@@ -88,6 +92,11 @@ internal sealed class PeerLink : IAsyncDisposable
             cancellationToken.ThrowIfCancellationRequested();
             throw new TransferException(
                 TransferFailure.Unreachable, $"{Address} cannot be reached: {failure.Status.Detail}", failure);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new TransferException(
+                TransferFailure.Unreachable, $"{Address} does not answer within transfer.stall_ms_max", e);
         }
         finally
         {
@@ -180,6 +189,7 @@ internal sealed class PeerLink : IAsyncDisposable
         {
             frame = lane.TakeAnswered(reply);
             _progressTimestamp = Timestamp();
+            _isInDoubt = false;
             if (frame.Session.Complete(frame.Region, frame.Part, reply.Outcome, frame.Header.Bytes))
             {
                 Queue(frame.Session);
@@ -214,6 +224,7 @@ internal sealed class PeerLink : IAsyncDisposable
         _context.Counters.ConnectionLost();
         lock (Gate)
         {
+            _isInDoubt = true;
             _lastFailure = cause;
         }
     }
@@ -318,13 +329,19 @@ internal sealed class PeerLink : IAsyncDisposable
 
     private async Task<HelloResponse> HelloAsync(CancellationToken cancellationToken)
     {
-        using var limit = new CancellationTokenSource(
-            TimeSpan.FromMilliseconds(_context.Peer.ConnectTimeoutMs), _context.Time);
+        using var limit = new CancellationTokenSource(_context.AnswerTimeMax, _context.Time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         var client = new Protocol.V1.Transfer.TransferClient(_channels[0].Invoker);
-        return await client
-            .HelloAsync(new HelloRequest { Host = MachineBoot.Name }, cancellationToken: either.Token)
-            .ConfigureAwait(false);
+        try
+        {
+            return await client
+                .HelloAsync(new HelloRequest { Host = MachineBoot.Name }, cancellationToken: either.Token)
+                .ConfigureAwait(false);
+        }
+        catch (RpcException e) when (e.StatusCode == StatusCode.Cancelled)
+        {
+            throw new OperationCanceledException(e.Message, e, either.Token);
+        }
     }
 
     private bool CanShareMemory(HelloResponse hello) =>

@@ -38,8 +38,7 @@ internal sealed class SharedMemoryConnection : IFrameConnection
         SharedRing? ring = null;
         try
         {
-            using var limit = new CancellationTokenSource(
-                TimeSpan.FromMilliseconds(context.Peer.ConnectTimeoutMs), context.Time);
+            using var limit = new CancellationTokenSource(context.AnswerTimeMax, context.Time);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
             await socket.ConnectAsync(SharedMemoryListener.EndPointOf(address), either.Token).ConfigureAwait(false);
             var nonce = RandomNumberGenerator.GetBytes(SharedRing.NonceBytes);

@@ -16,7 +16,7 @@ internal sealed class SharedMemoryListener : IAsyncDisposable
     private const int Backlog = 64;
     private const char AbstractMark = '@';
 
-    private static readonly TimeSpan HandshakeTimeMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan HandshakeTimeMax = TimeSpan.FromSeconds(30);
 
     private readonly Socket _socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
     private readonly ReceivingEnd _receiving;

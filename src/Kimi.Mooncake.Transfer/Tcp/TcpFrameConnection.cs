@@ -34,8 +34,7 @@ internal sealed class TcpFrameConnection : IFrameConnection
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {
-            using var limit = new CancellationTokenSource(
-                TimeSpan.FromMilliseconds(context.Peer.ConnectTimeoutMs), context.Time);
+            using var limit = new CancellationTokenSource(context.AnswerTimeMax, context.Time);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
             await socket.ConnectAsync(host, port, either.Token).ConfigureAwait(false);
             var greeting = new byte[TcpWire.GreetingBytes];
