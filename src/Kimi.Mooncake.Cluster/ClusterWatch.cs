@@ -195,7 +195,7 @@ internal sealed class ClusterWatch : IAsyncDisposable
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
         {
-            ClusterLog.WatchEnded(_logger, "cluster");
+            ClusterLog.WatchEnded(_logger, "The cluster");
         }
     }
 

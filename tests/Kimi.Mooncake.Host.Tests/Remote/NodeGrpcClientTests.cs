@@ -25,6 +25,6 @@ internal sealed class NodeGrpcClientTests
         Assert.That(code, Is.Zero, output);
 
         // The client is gone before the worker hears of its cancellations.
-        await worker.UntilAsync(_ => scripted.Cancelled == 2);
+        await RunningWorker.UntilAsync(() => scripted.Cancelled == 2);
     }
 }

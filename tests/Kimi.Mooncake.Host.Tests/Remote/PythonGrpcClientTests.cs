@@ -36,7 +36,7 @@ internal sealed class PythonGrpcClientTests
             python, ["check.py", worker.Address.Authority, "Hello, world", .. tls]);
 
         Assert.That(code, Is.Zero, output);
-        await worker.UntilAsync(_ => scripted.Cancelled == 2);
+        await RunningWorker.UntilAsync(() => scripted.Cancelled == 2);
     }
 
     private static async Task<string> PythonAsync(ClientProgram client)

@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Host.Serving;
 using Kimi.Mooncake.Transfer;
 using Kimi.Mooncake.Worker;
@@ -7,7 +8,7 @@ using Wire = Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Host.Tests.Remote;
 
-/// <summary>A generator behind a real gRPC server on loopback, and a client of it.</summary>
+/// <summary>A generator behind a real gRPC server on loopback, and the worker as a gateway sees it.</summary>
 internal sealed class RunningWorker : IAsyncDisposable
 {
     private readonly ITokenGenerator _generator;
@@ -22,21 +23,20 @@ internal sealed class RunningWorker : IAsyncDisposable
         _server = server;
         Address = server.Address;
         _channel = PeerChannel.Create(Address.AbsoluteUri, peer, NullLoggerFactory.Instance);
+        Client = new WorkerClient(_ => _channel.Invoker, TimeProvider.System);
+        Remote = new RemoteWorker(Client, Address.AbsoluteUri, generator);
     }
 
     public Uri Address { get; }
 
-    public RemoteTokenGenerator Remote { get; private set; } = null!;
+    public WorkerClient Client { get; }
+
+    public ITokenGenerator Remote { get; }
 
     public static async Task<RunningWorker> StartAsync(ITokenGenerator generator, PeerOptions? peer = null)
     {
         var options = peer ?? new PeerOptions();
-        var worker = new RunningWorker(generator, options, await ServeAsync(generator, options, port: 0));
-        worker.Remote = await RemoteTokenGenerator.ConnectAsync(
-            worker._channel.Invoker,
-            new RemoteWorkerOptions { Address = worker.Address.AbsoluteUri, StatusIntervalMs = 20 },
-            TimeProvider.System, NullLogger.Instance, CancellationToken.None);
-        return worker;
+        return new RunningWorker(generator, options, await ServeAsync(generator, options, port: 0));
     }
 
     /// <summary>Ends the server; calls that are open are broken off.</summary>
@@ -50,12 +50,12 @@ internal sealed class RunningWorker : IAsyncDisposable
     public async Task RestartServerAsync(ITokenGenerator? other = null) =>
         _server = await ServeAsync(other ?? _generator, _peer, Address.Port);
 
-    /// <summary>Waits until the client's picture of the worker is the wanted one.</summary>
-    public async Task UntilAsync(Func<WorkerStatus, bool> wanted)
+    /// <summary>Waits for what a client brings about, where no event tells of it.</summary>
+    public static async Task UntilAsync(Func<bool> condition)
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(5));
-        while (!wanted(Remote.Status()))
+        while (!condition())
         {
             await timer.WaitForNextTickAsync(limit.Token);
         }
@@ -63,7 +63,6 @@ internal sealed class RunningWorker : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await Remote.DisposeAsync();
         _channel.Dispose();
         if (_server is not null)
         {
@@ -77,4 +76,18 @@ internal sealed class RunningWorker : IAsyncDisposable
             [RpcService.Of(
                 new GenerationService(generator, NullLogger<GenerationService>.Instance), Wire.Generation.Descriptor)],
             () => generator.Status().Ready, NullLoggerFactory.Instance, TimeProvider.System, CancellationToken.None);
+
+    /// <summary>Generations go over the connection; the status, which may not wait, is the worker's own.</summary>
+    private sealed class RemoteWorker(WorkerClient client, string address, ITokenGenerator there) : ITokenGenerator
+    {
+        private static readonly TimeSpan Limit = TimeSpan.FromMinutes(10);
+
+        public ModelCard Model => there.Model;
+
+        public IAsyncEnumerable<GenerationEvent> GenerateAsync(
+            GenerationRequest request, CancellationToken cancellationToken) =>
+            client.GenerateAsync(address, request, Model, Limit, cancellationToken);
+
+        public WorkerStatus Status() => there.Status();
+    }
 }
