@@ -20,9 +20,12 @@ public sealed record PeerBlocksOptions
         Unit = "bytes", Min = 64 << 10, Max = 1 << 30)]
     public int PullBytesMax { get; init; } = 64 << 20;
 
-    /// <summary>Longest time of one pull; what has not come by then is computed.</summary>
+    /// <summary>
+    /// Longest time of one pull; what has not come by then is computed. A worker that is asked looks for the blocks
+    /// between two steps of its engine, so that this is longer than a step.
+    /// </summary>
     [Setting("Longest time of one pull; what has not come by then is computed.", Unit = "ms", Min = 10, Max = 600_000)]
-    public int PullTimeoutMs { get; init; } = 5_000;
+    public int PullTimeoutMs { get; init; } = 10_000;
 
     /// <summary>Blocks of which it is remembered who has them.</summary>
     [Setting("Blocks of which it is remembered which process has them.", Unit = "blocks", Min = 1, Max = 16_777_216)]

@@ -112,6 +112,27 @@ public sealed class StoreNodeTests(bool sharedMemory)
     }
 
     [Test]
+    public async Task Kill_WithoutWarning_KeepsWhatWasFlushed()
+    {
+        using var copy = new TemporaryFolder();
+        await using var store = await BlockNode.StartAsync(Store());
+        await using var worker = await WorkerOf(store);
+        await SaveAsync(worker, 0, 10);
+        Assert.That(await store.Store!.FlushAsync());
+        // What a killed process leaves behind is what lies in its folder while it runs.
+        foreach (var file in Directory.GetFiles(_folder.Path, "blocks.*"))
+        {
+            File.Copy(file, Path.Combine(copy.Path, Path.GetFileName(file)));
+        }
+
+        await using var again = await BlockNode.StartAsync(Store(copy.Path));
+        worker.Connector.SetStoreNodes([again.Address]);
+
+        Assert.That(await TryLoadAsync(worker, 10), Is.EqualTo(10));
+        worker.RequireBlock(9, 9);
+    }
+
+    [Test]
     public async Task Hang_AcceptsAndNeverAnswers_DelaysRequestsByTheNamedTimeAndThenNotAtAll()
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
