@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.KvCache;
+using Kimi.Mooncake.Protocol;
 using Microsoft.Extensions.Logging;
 
 namespace Kimi.Mooncake.Cluster;
@@ -109,17 +111,7 @@ internal sealed class ResumableStream : IAsyncDisposable
     private async Task<Attempt> OpenAsync()
     {
         _tries++;
-        var lease = await new PatientRouter(_parts).RouteAsync(
-            excluded => new RouteQuery
-            {
-                RequestId = _request.RequestId,
-                Tenant = _request.Tenant,
-                PromptTokens = _request.PromptTokens.Count,
-                SequenceTokensMax = _request.PromptTokens.Count + _request.MaxNewTokens,
-                BlockKeys = _keys,
-                ExcludedNodes = excluded,
-            },
-            _excluded, isRetry: _tries > 1 || _tokens.Count > 0, _ended.Token).ConfigureAwait(false);
+        var lease = await RouteAsync().ConfigureAwait(false);
         var pair = lease.Pair;
         var request = _request with
         {
@@ -131,6 +123,26 @@ internal sealed class ResumableStream : IAsyncDisposable
         };
         var left = _parts.Limit - _parts.Time.GetElapsedTime(_start) + AfterDeadline;
         return new Attempt(lease, _parts.Workers, request, _model, left, _ended.Token);
+    }
+
+    private async Task<IRouteLease> RouteAsync()
+    {
+        using var span = RequestTrace.Begin(RequestTrace.Route, ActivityKind.Client);
+        var lease = await new PatientRouter(_parts).RouteAsync(
+            excluded => new RouteQuery
+            {
+                RequestId = _request.RequestId,
+                Tenant = _request.Tenant,
+                PromptTokens = _request.PromptTokens.Count,
+                SequenceTokensMax = _request.PromptTokens.Count + _request.MaxNewTokens,
+                BlockKeys = _keys,
+                ExcludedNodes = excluded,
+            },
+            _excluded, isRetry: _tries > 1 || _tokens.Count > 0, _ended.Token).ConfigureAwait(false);
+        span?.SetTag("decode", lease.Pair.Decode.NodeId);
+        span?.SetTag("prefill", lease.Pair.Prefill?.NodeId);
+        span?.SetTag("source", lease.Pair.Source?.NodeId);
+        return lease;
     }
 
     /// <summary>Whether the reader is to see an event, which it has not seen from another worker.</summary>
@@ -185,6 +197,12 @@ internal sealed class ResumableStream : IAsyncDisposable
 
         _excluded.Add(fault.NodeId);
         _parts.Counters.Retried(fault.Reason, _tokens.Count > 0);
+        RequestTrace.Current?.AddEvent(new ActivityEvent("retried", tags: new()
+        {
+            ["reason"] = fault.Reason.ToString(),
+            ["node"] = fault.NodeId,
+            ["tokens"] = _tokens.Count,
+        }));
         ClusterLog.Retried(
             _parts.Logger, _request.RequestId, fault.Reason, fault.NodeId, _tokens.Count, fault.Cause.Message);
         if (!isFirst)

@@ -36,6 +36,9 @@ public static class RequestTrace
 
     private static readonly ActivitySource Source = new(SourceName);
 
+    /// <summary>The innermost span that is open where the caller runs; null where there is none.</summary>
+    public static Activity? Current => Enclosing(Activity.Current);
+
     /// <summary>Starts a span inside the one that is current; it is current until it is disposed.</summary>
     /// <param name="name">One of the names above.</param>
     /// <param name="kind">Whether it waits for another process.</param>
@@ -44,7 +47,7 @@ public static class RequestTrace
 
     /// <summary>Starts the span of a request that another process sent.</summary>
     /// <param name="name">One of the names above.</param>
-    /// <param name="parent">The header traceparent; the span begins a trace where it is missing or no such header.</param>
+    /// <param name="parent">The header traceparent; the span begins a trace where it is missing or malformed.</param>
     /// <param name="state">The header tracestate; may be missing.</param>
     public static Activity? Continue(string name, string? parent, string? state)
     {
@@ -79,25 +82,16 @@ public static class RequestTrace
 
     /// <summary>Adds a span inside the current one, of something that has just ended.</summary>
     /// <param name="name">One of the names above.</param>
-    /// <param name="end">When it ended.</param>
     /// <param name="duration">How long it took.</param>
     /// <param name="tags">What is known of it.</param>
-    public static void Add(
-        string name, DateTimeOffset end, TimeSpan duration, params ReadOnlySpan<(string Name, object Value)> tags)
+    public static void Add(string name, TimeSpan duration, params ReadOnlySpan<(string Name, object Value)> tags)
     {
-        if (!Source.HasListeners())
-        {
-            return;
-        }
-
-        using var span = Source.StartActivity(
-            ActivityKind.Internal, startTime: end - duration, name: name);
+        using var span = Source.StartActivity(name);
+        span?.SetStartTime(span.StartTimeUtc - duration);
         foreach (var (tag, value) in tags)
         {
             span?.SetTag(tag, value);
         }
-
-        span?.SetEndTime(end.UtcDateTime);
     }
 
     /// <summary>Marks a span as failed; a request that was given up has not failed.</summary>
@@ -115,7 +109,7 @@ public static class RequestTrace
         span?.SetStatus(ActivityStatusCode.Error, fault.Message);
     }
 
-    /// <summary>The innermost span of a request that encloses an activity, which other libraries may have made.</summary>
+    /// <summary>The innermost span of a request around an activity, which another library may have made.</summary>
     /// <param name="activity">The activity; null is none.</param>
     public static Activity? Enclosing(Activity? activity)
     {

@@ -32,6 +32,8 @@ public sealed class GenerationService(ITokenGenerator generator, ILogger<Generat
         ArgumentNullException.ThrowIfNull(responseStream);
         ArgumentNullException.ThrowIfNull(context);
         var ended = context.CancellationToken;
+        using var span = RequestTrace.Continue(RequestTrace.Decode, context);
+        span?.SetTag("request_id", request.RequestId);
         try
         {
             WorkerCalls.RequireModel(generator.Model, request.ModelFingerprint);
@@ -43,6 +45,7 @@ public sealed class GenerationService(ITokenGenerator generator, ILogger<Generat
         }
         catch (Exception fault)
         {
+            RequestTrace.Fail(span, fault);
             throw WorkerCalls.ToRpcException(fault, request.RequestId, logger, ended);
         }
     }

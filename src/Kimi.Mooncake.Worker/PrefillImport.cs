@@ -1,8 +1,10 @@
+using System.Diagnostics;
 using Grpc.Core;
 using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Kernels;
+using Kimi.Mooncake.Protocol;
 using Kimi.Mooncake.Transfer;
 using Wire = Kimi.Mooncake.Protocol.V1;
 
@@ -30,6 +32,7 @@ internal sealed class PrefillImport : IAsyncDisposable
     private readonly CancellationToken _caller;
     private readonly Lock _endLock = new();
     private AsyncServerStreamingCall<Wire.PrefillEvent>? _call;
+    private Activity? _span;
     private ImportedPrefill? _computed;
     private string _failure = "the request was given up";
     private bool _ended;
@@ -131,6 +134,7 @@ internal sealed class PrefillImport : IAsyncDisposable
         _open.Remove(this);
         await _ending.CancelAsync().ConfigureAwait(false);
         _call?.Dispose();
+        _span?.Dispose();
         lock (_endLock)
         {
             if (_ended)
@@ -146,11 +150,15 @@ internal sealed class PrefillImport : IAsyncDisposable
         _loop.Post(engine => engine.FailImport(_sequenceId, _failure));
     }
 
-    private AsyncServerStreamingCall<Wire.PrefillEvent> Call() =>
-        new Wire.Prefill.PrefillClient(_invokers(_order.Request.PrefillAddress)).Prefill(
+    private AsyncServerStreamingCall<Wire.PrefillEvent> Call()
+    {
+        _span = RequestTrace.Begin(RequestTrace.Import, ActivityKind.Client);
+        _span?.SetTag("address", _order.Request.PrefillAddress);
+        return new Wire.Prefill.PrefillClient(_invokers(_order.Request.PrefillAddress)).Prefill(
             PrefillMessages.ToMessage(_order, _model.Fingerprint),
             deadline: _time.GetUtcNow().UtcDateTime + TimeSpan.FromSeconds(_options.PrefillSecondsMax),
             cancellationToken: _ending.Token);
+    }
 
     private void Complete(Wire.HandedOver handedOver)
     {
@@ -176,6 +184,8 @@ internal sealed class PrefillImport : IAsyncDisposable
             _reservation.Dispose();
         }
 
+        _span?.SetTag("bytes", expected);
+        _span?.Dispose();
         _counters.Imported(new HandOverTimes(
             expected, PrefillMessages.ToTime(handedOver.TailMicroseconds),
             PrefillMessages.ToTime(handedOver.TotalMicroseconds)));
@@ -185,6 +195,7 @@ internal sealed class PrefillImport : IAsyncDisposable
     private PrefillUnavailableException Fail(ImportFailure failure, string reason)
     {
         _failure = reason;
+        _span?.SetStatus(ActivityStatusCode.Error, reason);
         _counters.ImportFailed(failure);
         return new PrefillUnavailableException(_order.Request.PrefillAddress, reason);
     }

@@ -1,4 +1,5 @@
 using Grpc.Core;
+using Kimi.Mooncake.Protocol;
 using Kimi.Mooncake.Transfer;
 using Microsoft.Extensions.Logging;
 using Wire = Kimi.Mooncake.Protocol.V1;
@@ -21,6 +22,8 @@ public sealed class PrefillService(KimiWorker worker, ILogger<PrefillService> lo
         ArgumentNullException.ThrowIfNull(responseStream);
         ArgumentNullException.ThrowIfNull(context);
         var ended = context.CancellationToken;
+        using var span = RequestTrace.Continue(RequestTrace.Prefill, context);
+        span?.SetTag("request_id", request.Request?.RequestId);
         try
         {
             WorkerCalls.RequireModel(worker.Model, request.Request?.ModelFingerprint ?? "");
@@ -34,11 +37,13 @@ public sealed class PrefillService(KimiWorker worker, ILogger<PrefillService> lo
         }
         catch (TransferException fault) when (!ended.IsCancellationRequested)
         {
+            RequestTrace.Fail(span, fault);
             WorkerLog.HandOverFailed(logger, request.Request?.RequestId ?? "", request.DestinationAddress, fault);
             throw new RpcException(StatusOf(fault, request.DestinationAddress));
         }
         catch (Exception fault)
         {
+            RequestTrace.Fail(span, fault);
             throw WorkerCalls.ToRpcException(fault, request.Request?.RequestId ?? "", logger, ended);
         }
     }
@@ -52,6 +57,9 @@ public sealed class PrefillService(KimiWorker worker, ILogger<PrefillService> lo
         await responseStream.WriteAsync(PrefillMessages.ToMessage(prompt), ended).ConfigureAwait(false);
         var times = await flushing.ConfigureAwait(false);
         worker.HandOvers.Exported(times);
+        RequestTrace.Add(
+            RequestTrace.HandOver, times.Total,
+            ("bytes", times.Bytes), ("tail_us", (long)times.Tail.TotalMicroseconds));
         var handedOver = new Wire.HandedOver
         {
             Bytes = (ulong)times.Bytes,

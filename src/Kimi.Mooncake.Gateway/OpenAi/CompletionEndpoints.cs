@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Runtime.ExceptionServices;
 using System.Text.Json;
+using Kimi.Mooncake.Protocol;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -45,6 +46,9 @@ internal sealed class CompletionEndpoints
     private async Task AnswerAsync(HttpContext context, Func<JsonFields, CompletionCall> parse, ResponseShape shape)
     {
         var arrival = _parts.Time.GetTimestamp();
+        var headers = context.Request.Headers;
+        using var span = RequestTrace.Continue(RequestTrace.Request, headers.TraceParent, headers.TraceState);
+        span?.SetTag("request_id", context.TraceIdentifier);
         var inFlight = Interlocked.Increment(ref _inFlight);
         try
         {
@@ -60,7 +64,7 @@ internal sealed class CompletionEndpoints
                 throw ApiException.NotReady($"The server is not ready: {status.NotReadyReason}");
             }
 
-            var tenant = TenantHeader.Read(context.Request.Headers);
+            var tenant = TenantHeader.Read(headers);
             var call = await ReadAsync(context, parse) with { Tenant = tenant };
             var choices = _planner.Plan(call, context.TraceIdentifier);
             var envelope = new ResponseEnvelope(
@@ -71,6 +75,14 @@ internal sealed class CompletionEndpoints
                 : AnswerWholeAsync(context, call, choices, envelope, arrival));
             var usage = Choice.Sum(choices);
             _metrics.CountTokens(usage.Prompt, usage.Cached, usage.Completion);
+            span?.SetTag("prompt_tokens", usage.Prompt);
+            span?.SetTag("cached_tokens", usage.Cached);
+            span?.SetTag("completion_tokens", usage.Completion);
+        }
+        catch (Exception fault)
+        {
+            RequestTrace.Fail(span, fault);
+            throw;
         }
         finally
         {
@@ -166,6 +178,7 @@ internal sealed class CompletionEndpoints
         }
         else if (context.Response.HasStarted && !aborted.IsCancellationRequested)
         {
+            RequestTrace.Fail(RequestTrace.Current, failure);
             await stream.FailAsync(_failures.Describe(failure, context.TraceIdentifier), aborted);
         }
         else

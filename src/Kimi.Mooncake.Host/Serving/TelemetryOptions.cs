@@ -23,7 +23,7 @@ internal sealed record TelemetryOptions
     [Setting("How spans travel to the collector; http wants the whole address, with /v1/traces.")]
     public OtlpTransport OtlpTransport { get; init; } = OtlpTransport.Grpc;
 
-    /// <summary>Share of requests that are traced; a request that came with a trace follows its sender's choice.</summary>
+    /// <summary>Share of requests that are traced; one that came with a trace follows its sender's choice.</summary>
     [Setting("Share of requests that are traced; one that came with a trace follows its sender's choice.",
         Min = 0, Max = 1)]
     public double SampleRatio { get; init; } = 1;
