@@ -71,7 +71,16 @@ internal sealed class LossyProxy : IAsyncDisposable
     // A reset, not an orderly end: the other side shall not take it for one.
     private static void Break(Socket socket)
     {
-        socket.LingerState = new LingerOption(enable: true, seconds: 0);
+        try
+        {
+            socket.LingerState = new LingerOption(enable: true, seconds: 0);
+        }
+        catch (Exception fault) when (IsEndOfConnection(fault))
+        {
+            // Its own end was faster.
+            return;
+        }
+
         socket.Dispose();
     }
 

@@ -38,6 +38,7 @@ internal sealed class MooncakeServer : IAsyncDisposable
         try
         {
             var context = new ServeContext(settings, loggers, TimeProvider.System, parts);
+            StartTelemetry(context);
             return new MooncakeServer(parts, await OpenAsync(context, cancellationToken).ConfigureAwait(false));
         }
         catch
@@ -85,6 +86,15 @@ internal sealed class MooncakeServer : IAsyncDisposable
         return new ServedProcess(
             address, Rpc: null, worker.Model.ModelId, worker.Model.Fingerprint,
             new TaskCompletionSource<string>().Task);
+    }
+
+    private static void StartTelemetry(ServeContext context)
+    {
+        var serve = context.Bind<ServeOptions>();
+        var process = serve.NodeId.Length > 0 ? serve.NodeId : $"{Environment.MachineName}-{Environment.ProcessId}";
+        context.Parts.Keep(Telemetry.Start(
+            context.Bind<TelemetryOptions>(), process, ServeOptions.RoleSetting.Format(serve.Role), context.Loggers,
+            context.Time));
     }
 
     private static string Listeners(ServeContext context)

@@ -55,7 +55,7 @@ internal sealed class ServedNode
                 model, context.Bind<WorkerOptions>(), store!, transfer, context.Bind<BlockServingOptions>(),
                 context.Time));
             return new ServedNode(
-                new StoreMember(keeper), worker: null, keeper.Status,
+                keeper, worker: null, keeper.Status,
                 [
                     RpcService.Of(keeper.Blocks, Wire.KvBlocks.Descriptor),
                     RpcService.Of(transfer.Service, Wire.Transfer.Descriptor),
