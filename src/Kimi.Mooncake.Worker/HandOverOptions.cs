@@ -21,4 +21,10 @@ public sealed record HandOverOptions
     /// for measuring what the overlap is worth.
     /// </summary>
     public bool Overlap { get; init; } = true;
+
+    /// <summary>
+    /// Told by the engine's thread when the last step of a prompt for another worker has been computed, with the
+    /// clock's timestamp; only for measuring.
+    /// </summary>
+    public Action<long>? PrefillEnded { get; init; }
 }

@@ -23,7 +23,7 @@ internal sealed class HandOverSender
     private readonly PagedKvMemory _kv;
     private readonly TransferSession _session;
     private readonly TimeProvider _time;
-    private readonly bool _overlap;
+    private readonly HandOverOptions _options;
     private readonly int _promptTokens;
     private readonly int _firstBlock;
     private readonly int[] _blockIds;
@@ -34,12 +34,13 @@ internal sealed class HandOverSender
     private int _whole;
 
     public HandOverSender(
-        PagedKvMemory kv, TransferSession session, int promptTokens, int firstPosition, bool overlap, TimeProvider time)
+        PagedKvMemory kv, TransferSession session, int promptTokens, int firstPosition, HandOverOptions options,
+        TimeProvider time)
     {
         _kv = kv;
         _session = session;
         _time = time;
-        _overlap = overlap;
+        _options = options;
         _promptTokens = promptTokens;
         _firstBlock = firstPosition / kv.Layout.BlockTokens;
         _unsent = _firstBlock;
@@ -86,7 +87,7 @@ internal sealed class HandOverSender
     /// <summary>The step's KV of a layer stands.</summary>
     public void WriteLayer(int layer)
     {
-        if (_overlap)
+        if (_options.Overlap)
         {
             Send(_unsent, _whole, layer);
         }
@@ -98,14 +99,15 @@ internal sealed class HandOverSender
         if (_isLastStep)
         {
             ComputedTimestamp = _time.GetTimestamp();
+            _options.PrefillEnded?.Invoke(ComputedTimestamp);
         }
 
-        if (!_overlap && _isLastStep)
+        if (!_options.Overlap && _isLastStep)
         {
             SendAllLayers(_unsent, _whole);
         }
 
-        if (_overlap || _isLastStep)
+        if (_options.Overlap || _isLastStep)
         {
             _unsent = _whole;
         }
@@ -115,7 +117,7 @@ internal sealed class HandOverSender
 
     private void SendCached(int cachedBlocks)
     {
-        if (_overlap && cachedBlocks > _unsent)
+        if (_options.Overlap && cachedBlocks > _unsent)
         {
             SendAllLayers(_unsent, cachedBlocks);
             _unsent = cachedBlocks;

@@ -21,7 +21,7 @@ public sealed partial class KimiWorker
     public void ListensAt(string address)
     {
         ArgumentException.ThrowIfNullOrEmpty(address);
-        _address = address;
+        _address = address.TrimEnd('/');
     }
 
     /// <summary>Opens the way to a decode worker's memory for a prompt that is to be computed here.</summary>
@@ -40,7 +40,7 @@ public sealed partial class KimiWorker
             HandOverSender.FramesOf(Model.KvLayout, prompt, order.FirstPosition),
             cancellationToken).ConfigureAwait(false);
         var sender = new HandOverSender(
-            _kv, session, prompt, order.FirstPosition, peers.HandOver.Overlap, _time);
+            _kv, session, prompt, order.FirstPosition, peers.HandOver, _time);
         var export = new PrefillExport(
             _open, _loop, Runner, session, sender, order.Request, _time, cancellationToken);
         if (!_open.TryAdd(export))
@@ -54,7 +54,7 @@ public sealed partial class KimiWorker
 
     private bool IsPrefilledElsewhere(GenerationRequest request)
     {
-        if (request.PrefillAddress.Length == 0 || request.PrefillAddress == _address)
+        if (request.PrefillAddress.Length == 0 || request.PrefillAddress.TrimEnd('/') == _address)
         {
             return false;
         }

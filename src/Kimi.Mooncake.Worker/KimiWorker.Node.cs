@@ -70,7 +70,7 @@ public sealed partial class KimiWorker
             () => _loop?.Wake());
     }
 
-    /// <summary>Finds out who has the blocks of a request that is prefilled here, before the engine looks for them.</summary>
+    /// <summary>Finds out who has the blocks of a request, before the engine looks for them.</summary>
     private Task FindBlocksAsync(GenerationRequest request, CancellationToken cancellationToken) =>
         _peerConnector?.PrepareAsync(request, keys => KvEvents!.CountLeading(keys.Span), cancellationToken)
         ?? Task.CompletedTask;

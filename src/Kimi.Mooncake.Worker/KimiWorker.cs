@@ -74,7 +74,8 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
 
         IKvConnector? connector = _peerConnector is null ? _connector : _peerConnector;
         var engine = new EngineCore(
-            engineOptions, layout, model.Fingerprint, blockCount, Runner, connector, recordKvEvents: KvEvents is not null);
+            engineOptions, layout, model.Fingerprint, blockCount, Runner, connector,
+            recordKvEvents: KvEvents is not null);
         _loop = new EngineLoop(engine, time, logger, KvEvents);
         SequencesMax = engineOptions.RunningSequencesMax;
         Model = new ModelCard(

@@ -70,7 +70,7 @@ internal sealed class PrefillImport : IAsyncDisposable
         _order = new PrefillOrder(request, worker.Address, _reservation.Id, cachedTokens);
     }
 
-    /// <summary>The next progress of the prefill; null when the prompt is complete and the engine goes on with it.</summary>
+    /// <summary>The next progress; null when the prompt is complete and the engine goes on with it.</summary>
     /// <exception cref="PrefillUnavailableException">The prefill worker cannot be reached, or failed.</exception>
     public async ValueTask<PrefillProgressed?> NextAsync()
     {
@@ -99,7 +99,8 @@ internal sealed class PrefillImport : IAsyncDisposable
                         Complete(message.HandedOver);
                         return null;
                     default:
-                        throw new InvalidDataException("field event: none; expected progressed, computed or handed_over");
+                        throw new InvalidDataException(
+                            "field event: none; expected progressed, computed or handed_over");
                 }
             }
 

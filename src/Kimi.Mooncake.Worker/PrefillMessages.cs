@@ -14,7 +14,7 @@ namespace Kimi.Mooncake.Worker;
 internal sealed record PrefillOrder(
     GenerationRequest Request, string Destination, ReservationId Target, int FirstPosition);
 
-/// <summary>Orders and results of prefills between their messages and the worker's types. What comes in is checked.</summary>
+/// <summary>Orders and results of prefills between their messages and the worker's types; checked on arrival.</summary>
 internal static class PrefillMessages
 {
     public static Wire.PrefillRequest ToMessage(PrefillOrder order, string modelFingerprint) => new()

@@ -4,7 +4,7 @@ using Kimi.Mooncake.Worker.Peers;
 
 namespace Kimi.Mooncake.Worker;
 
-/// <summary>A worker's way to the others of its cluster. Everything is owned by the caller and outlives the worker.</summary>
+/// <summary>A worker's way to the others of its cluster; owned by the caller, and outlives the worker.</summary>
 /// <param name="Transfer">Moves blocks between processes.</param>
 /// <param name="Invokers">Makes calls to a process, named by its address such as <c>http://127.0.0.1:9091</c>.</param>
 /// <param name="HandOver">Bounds of hand-overs.</param>

@@ -84,11 +84,13 @@ internal sealed class HandOverTests
             {
                 Assert.That(actual.Tokens, Is.EqualTo(expected.Tokens), what);
                 Assert.That(actual.CachedTokens, Is.EqualTo(WholeBlocks(atPrefill)), what);
-                Assert.That(Computed(prefill) - before.Computed, Is.EqualTo(prompt.Length - WholeBlocks(atPrefill)), what);
+                Assert.That(
+                    Computed(prefill) - before.Computed, Is.EqualTo(prompt.Length - WholeBlocks(atPrefill)), what);
                 Assert.That(Computed(decode) - before.Here, Is.Zero, what);
                 Assert.That(decode.Metric("imported_tokens_total") - before.Imported, Is.EqualTo(imported), what);
                 Assert.That(
-                    prefill.Metric("handover_sent_bytes_total") - before.Bytes, Is.EqualTo(imported * tokenBytes), what);
+                    prefill.Metric("handover_sent_bytes_total") - before.Bytes, Is.EqualTo(imported * tokenBytes),
+                    what);
             });
             RequireSameLogits(single, decode, prompt, prompt.Length + 1, what);
         }
@@ -213,7 +215,8 @@ internal sealed class HandOverTests
     {
         await using var single = await WorkerNode.StartAsync();
         await using var first = await WorkerNode.StartAsync(new NodePlan { ChunkTokens = 96, PoolBytes = 256 << 20 });
-        await using var second = await WorkerNode.StartAsync(new NodePlan { SharedMemory = false, PoolBytes = 256 << 20 });
+        await using var second = await WorkerNode.StartAsync(
+            new NodePlan { SharedMemory = false, PoolBytes = 256 << 20 });
         var random = new Random(12);
         var requests = Enumerable.Range(0, 40).Select(index => (
             Node: random.Next(2) == 0 ? first : second,

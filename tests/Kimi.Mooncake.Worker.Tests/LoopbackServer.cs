@@ -12,7 +12,7 @@ using Microsoft.Extensions.Hosting;
 
 namespace Kimi.Mooncake.Worker.Tests;
 
-/// <summary>A gRPC server on a port of its own; its end breaks off every call at once, as the end of a process does.</summary>
+/// <summary>A gRPC server on a port of its own; its end breaks off every call, as that of a process does.</summary>
 internal sealed class LoopbackServer : IAsyncDisposable
 {
     private readonly WebApplication _application;

@@ -127,7 +127,7 @@ internal sealed class WorkerNode : IAsyncDisposable
         return new NodeAnswer(tokens, cached, finished!.Reason, finished.Message);
     }
 
-    /// <summary>The logits from which the token at a place after a prompt was drawn; null if that was elsewhere.</summary>
+    /// <summary>The logits from which a token after a prompt was drawn; null if that was elsewhere.</summary>
     public float[]? Logits(int[] prompt, int position) => _logits.GetValueOrDefault((Key(prompt), position));
 
     public double Metric(string name) => Worker.Status().Metrics.Single(metric => metric.Name == name).Value;
