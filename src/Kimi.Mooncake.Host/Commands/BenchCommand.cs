@@ -8,6 +8,7 @@ internal static class BenchCommand
 {
     public static Command Create(Terminal terminal) => new("bench", "Measures, and prints what it found.")
     {
+        BenchHandOverCommand.Create(terminal),
         BenchKernelsCommand.Create(terminal),
         BenchLongDocumentCommand.Create(terminal),
         BenchServeCommand.Create(terminal),
