@@ -8,7 +8,13 @@ using Wire = Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Host.Commands;
 
-/// <summary>The option <c>--conductor</c> of commands that ask a running conductor, and the calls to it.</summary>
+/// <summary>A conductor, and how it is spoken to.</summary>
+internal sealed record ConductorTarget(string Address, PeerOptions Peer);
+
+/// <summary>
+/// The option <c>--conductor</c>, and those of its connection, of commands that ask a running conductor, and the calls
+/// to it.
+/// </summary>
 internal sealed class ConductorOption
 {
     private const string AddressDefault = "http://127.0.0.1:9090";
@@ -21,18 +27,37 @@ internal sealed class ConductorOption
         DefaultValueFactory = _ => AddressDefault,
     };
 
-    public void AddTo(Command command) => command.Options.Add(_address);
+    private readonly Option<string?> _tls = new("--tls")
+    {
+        Description = "Folder with ca.crt, tls.crt and tls.key, for a conductor that wants certificates.",
+        HelpName = "FOLDER",
+    };
 
-    public string Read(ParseResult parsed) => parsed.GetValue(_address)!;
+    private readonly Option<bool> _insecure = new("--insecure")
+    {
+        Description = "Asks a conductor on another machine without encryption.",
+    };
+
+    public void AddTo(Command command)
+    {
+        command.Options.Add(_address);
+        command.Options.Add(_tls);
+        command.Options.Add(_insecure);
+    }
+
+    public ConductorTarget Read(ParseResult parsed) => new(
+        parsed.GetValue(_address)!,
+        new PeerOptions { Tls = parsed.GetValue(_tls) ?? "", Insecure = parsed.GetValue(_insecure) });
 
     /// <summary>Calls the conductor, and makes its errors into the command's.</summary>
     /// <exception cref="ServerException">It does not answer, or refuses.</exception>
     public static async Task<T> CallAsync<T>(
-        string address, Func<Wire.Conductor.ConductorClient, Task<T>> call, CancellationToken cancellationToken)
+        ConductorTarget target, Func<Wire.Conductor.ConductorClient, Task<T>> call,
+        CancellationToken cancellationToken)
     {
-        using var channel = PeerChannel.Create(address, new PeerOptions(), NullLoggerFactory.Instance);
         try
         {
+            using var channel = PeerChannel.Create(target.Address, target.Peer, NullLoggerFactory.Instance);
             return await call(new Wire.Conductor.ConductorClient(channel.Invoker)).ConfigureAwait(false);
         }
         catch (RpcException) when (cancellationToken.IsCancellationRequested)
@@ -41,11 +66,12 @@ internal sealed class ConductorOption
         }
         catch (RpcException fault)
         {
-            throw new ServerException($"conductor {address}: {fault.StatusCode}, {fault.Status.Detail}");
+            throw new ServerException($"conductor {target.Address}: {fault.StatusCode}, {fault.Status.Detail}");
         }
         catch (ArgumentException fault)
         {
-            throw new SettingException(fault.Message);
+            throw new SettingException(
+                fault.Message.Replace($" (Parameter '{fault.ParamName}')", "", StringComparison.Ordinal));
         }
     }
 }

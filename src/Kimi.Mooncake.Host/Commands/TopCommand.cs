@@ -21,28 +21,28 @@ internal static class TopCommand
         conductor.AddTo(command);
         MooncakeCommand.SetAction(command, terminal, async (parsed, cancellationToken) =>
         {
-            var address = conductor.Read(parsed);
+            var target = conductor.Read(parsed);
             if (parsed.GetValue(json))
             {
-                terminal.WriteJson(NodesReport.Of(await ListAsync(address, cancellationToken).ConfigureAwait(false)));
+                terminal.WriteJson(NodesReport.Of(await ListAsync(target, cancellationToken).ConfigureAwait(false)));
             }
             else if (parsed.GetValue(once) || !terminal.IsInteractive)
             {
                 terminal.WriteTable(
-                    Table(NodesReport.Of(await ListAsync(address, cancellationToken).ConfigureAwait(false))));
+                    Table(NodesReport.Of(await ListAsync(target, cancellationToken).ConfigureAwait(false))));
             }
             else
             {
-                await ShowAsync(address, cancellationToken).ConfigureAwait(false);
+                await ShowAsync(target, cancellationToken).ConfigureAwait(false);
             }
         });
         return command;
     }
 
     /// <summary>Draws the table over itself until the interrupt, which is how watching ends well.</summary>
-    private static async Task ShowAsync(string address, CancellationToken cancellationToken)
+    private static async Task ShowAsync(ConductorTarget target, CancellationToken cancellationToken)
     {
-        var first = await ListAsync(address, cancellationToken).ConfigureAwait(false);
+        var first = await ListAsync(target, cancellationToken).ConfigureAwait(false);
         await AnsiConsole.Live(Table(NodesReport.Of(first))).AutoClear(true).StartAsync(async live =>
         {
             try
@@ -51,7 +51,7 @@ internal static class TopCommand
                 {
                     await Task.Delay(Interval, cancellationToken).ConfigureAwait(false);
                     live.UpdateTarget(
-                        Table(NodesReport.Of(await ListAsync(address, cancellationToken).ConfigureAwait(false))));
+                        Table(NodesReport.Of(await ListAsync(target, cancellationToken).ConfigureAwait(false))));
                 }
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -61,9 +61,9 @@ internal static class TopCommand
         }).ConfigureAwait(false);
     }
 
-    private static Task<Wire.ListNodesResponse> ListAsync(string address, CancellationToken cancellationToken) =>
+    private static Task<Wire.ListNodesResponse> ListAsync(ConductorTarget target, CancellationToken cancellationToken) =>
         ConductorOption.CallAsync(
-            address,
+            target,
             async client => await client.ListNodesAsync(
                 new Wire.ListNodesRequest(), deadline: TimeProvider.System.GetUtcNow().UtcDateTime + AnswerTimeMax,
                 cancellationToken: cancellationToken),

@@ -120,8 +120,12 @@ internal sealed class RunningCluster : IAsyncDisposable
         }
     }
 
-    private static Uri RpcOf(ProcessConfig process, ProcessPorts ports) =>
-        new($"http://127.0.0.1:{(process.IsGateway ? ports.Other : ports.Main)}");
+    private static Uri RpcOf(ProcessConfig process, ProcessPorts ports)
+    {
+        var isSecured = process.Settings.LastOrDefault(setting => setting.Name == "peer.tls") is { Text.Length: > 0 };
+        var scheme = isSecured ? Uri.UriSchemeHttps : Uri.UriSchemeHttp;
+        return new Uri($"{scheme}://127.0.0.1:{(process.IsGateway ? ports.Other : ports.Main)}");
+    }
 
     private ClusterProcess Create(ProcessConfig process, ProcessPorts ports)
     {

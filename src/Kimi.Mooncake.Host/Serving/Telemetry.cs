@@ -9,7 +9,7 @@ using OpenTelemetry.Trace;
 
 namespace Kimi.Mooncake.Host.Serving;
 
-/// <summary>Sends the spans of requests to a collector, where the operator named one. Disposing sends the rest.</summary>
+/// <summary>Sends spans of requests to a collector, where the operator named one. Disposing sends the rest.</summary>
 internal sealed class Telemetry : IDisposable
 {
     private const string ServiceName = "kimi-mooncake";

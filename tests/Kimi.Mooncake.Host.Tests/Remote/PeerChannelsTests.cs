@@ -146,7 +146,7 @@ internal sealed class PeerChannelsTests
     }
 
     [Test]
-    public async Task Dispose_EndsOpenCallsOnBothSides()
+    public async Task Dispose_WithACallOpen_EndsItOnBothSides()
     {
         var worker = new FlakyGeneration();
         await using var server = await FlakyGeneration.ServeAsync(worker);
