@@ -57,6 +57,7 @@ internal sealed class ServedNode
             return new ServedNode(
                 keeper, worker: null, keeper.Status,
                 [
+                    RpcService.Of(keeper.Generation, Wire.Generation.Descriptor),
                     RpcService.Of(keeper.Blocks, Wire.KvBlocks.Descriptor),
                     RpcService.Of(transfer.Service, Wire.Transfer.Descriptor),
                 ]);
@@ -100,8 +101,8 @@ internal sealed class ServedNode
             context.Logger("Cluster")));
         if (_worker is { } worker)
         {
-            _agent.StoreNodesChanged += addresses =>
-                worker.SetStoreNodes([.. addresses.Where(other => other != address)]);
+            // All of them, this process too: keys are spread over the same list everywhere.
+            _agent.StoreNodesChanged += worker.SetStoreNodes;
         }
 
         _agent.Start();
