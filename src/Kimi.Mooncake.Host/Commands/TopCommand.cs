@@ -61,7 +61,8 @@ internal static class TopCommand
         }).ConfigureAwait(false);
     }
 
-    private static Task<Wire.ListNodesResponse> ListAsync(ConductorTarget target, CancellationToken cancellationToken) =>
+    private static Task<Wire.ListNodesResponse> ListAsync(
+        ConductorTarget target, CancellationToken cancellationToken) =>
         ConductorOption.CallAsync(
             target,
             async client => await client.ListNodesAsync(
