@@ -20,6 +20,9 @@ internal sealed class ServeTarget : IDisposable
 
     public ClusterLoad Load { get; }
 
+    /// <summary>Counts one more process that computes, from now on.</summary>
+    public void Add(Uri worker) => _workers.Add(new CompletionClient(worker));
+
     public void Dispose()
     {
         Gateway.Dispose();

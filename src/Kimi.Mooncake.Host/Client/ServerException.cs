@@ -3,7 +3,7 @@ namespace Kimi.Mooncake.Host.Client;
 /// <summary>The server refused a request, broke off an answer, or sent something that is no answer.</summary>
 internal sealed class ServerException(string message) : Exception(message)
 {
-    /// <summary>Whether the server itself said so, as its API does; otherwise the connection or the stream broke.</summary>
+    /// <summary>Whether the server itself said so; otherwise the connection or the stream broke.</summary>
     public bool IsClean { get; init; }
 
     /// <summary>The HTTP status of a refusal; null where the answer had begun.</summary>

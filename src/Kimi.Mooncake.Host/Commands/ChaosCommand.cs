@@ -24,12 +24,7 @@ internal sealed class ChaosCommand
         DefaultValueFactory = _ => 5,
     };
 
-    private readonly Option<FileInfo> _config = new("--config")
-    {
-        Description = "File of cluster-config.",
-        HelpName = "FILE",
-        DefaultValueFactory = _ => new FileInfo(Path.Combine("cluster-config", "2p4d.json")),
-    };
+    private readonly Option<FileInfo> _config = ClusterOptions.ConfigOption();
 
     private ChaosCommand(Terminal terminal) => _terminal = terminal;
 
@@ -90,6 +85,8 @@ internal sealed class ChaosCommand
         }
     }
 
+    private static string YesOrNo(bool isSo) => isSo ? "yes" : "NO";
+
     private void Print(ChaosReport report)
     {
         _terminal.Output.WriteLine(string.Create(
@@ -100,7 +97,8 @@ internal sealed class ChaosCommand
             clean errors {report.CleanErrors.Values.Sum()}
             WRONG {report.AnswersWrong}, broken {report.Broken}, stuck {report.Stuck}, died {report.Died.Count}
             end to end p50 {report.E2eS.P50:0.00} s, p99 {report.E2eS.P99:0.00} s, max {report.E2eS.Max:0.00} s
-            afterwards: pools empty: {(report.PoolsEmpty ? "yes" : "NO")}, a new request succeeds: {(report.WorksAfterwards ? "yes" : "NO")}
+            pools empty afterwards: {YesOrNo(report.PoolsEmpty)}
+            a new request succeeds afterwards: {YesOrNo(report.WorksAfterwards)}
             """));
         foreach (var (kind, count) in report.CleanErrors)
         {

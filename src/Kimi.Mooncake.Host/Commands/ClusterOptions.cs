@@ -28,6 +28,14 @@ internal sealed class ClusterOptions
     private readonly IntOption _basePort = new(
         "--base-port", "First port; each process takes two. 0 takes free ones.", defaultValue: 0, min: 0, PortMax);
 
+    /// <summary>The option of commands that start a cluster of their own.</summary>
+    public static Option<FileInfo> ConfigOption() => new("--config")
+    {
+        Description = "File of cluster-config.",
+        HelpName = "FILE",
+        DefaultValueFactory = _ => new FileInfo(Path.Combine("cluster-config", "2p4d.json")),
+    };
+
     public void AddTo(Command command)
     {
         command.Options.Add(_model);

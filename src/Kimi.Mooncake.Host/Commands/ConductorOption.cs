@@ -8,13 +8,7 @@ using Wire = Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Host.Commands;
 
-/// <summary>A conductor, and how it is spoken to.</summary>
-internal sealed record ConductorTarget(string Address, PeerOptions Peer);
-
-/// <summary>
-/// The option <c>--conductor</c>, and those of its connection, of commands that ask a running conductor, and the calls
-/// to it.
-/// </summary>
+/// <summary>The option <c>--conductor</c> of commands that ask a running conductor, and the calls to it.</summary>
 internal sealed class ConductorOption
 {
     private const string AddressDefault = "http://127.0.0.1:9090";
@@ -29,13 +23,13 @@ internal sealed class ConductorOption
 
     private readonly Option<string?> _tls = new("--tls")
     {
-        Description = "Folder with ca.crt, tls.crt and tls.key, for a conductor that wants certificates.",
+        Description = "Folder with ca.crt, tls.crt and tls.key, where the cluster uses TLS.",
         HelpName = "FOLDER",
     };
 
     private readonly Option<bool> _insecure = new("--insecure")
     {
-        Description = "Asks a conductor on another machine without encryption.",
+        Description = "Allows a connection without encryption to another machine.",
     };
 
     public void AddTo(Command command)
@@ -45,19 +39,24 @@ internal sealed class ConductorOption
         command.Options.Add(_insecure);
     }
 
-    public ConductorTarget Read(ParseResult parsed) => new(
-        parsed.GetValue(_address)!,
-        new PeerOptions { Tls = parsed.GetValue(_tls) ?? "", Insecure = parsed.GetValue(_insecure) });
+    /// <summary>Calls the conductor that was named, and makes its errors into the command's.</summary>
+    /// <exception cref="ServerException">It does not answer, or refuses.</exception>
+    public Task<T> CallAsync<T>(
+        ParseResult parsed, Func<Wire.Conductor.ConductorClient, Task<T>> call, CancellationToken cancellationToken) =>
+        CallAsync(
+            parsed.GetValue(_address)!,
+            new PeerOptions { Tls = parsed.GetValue(_tls) ?? "", Insecure = parsed.GetValue(_insecure) },
+            call, cancellationToken);
 
-    /// <summary>Calls the conductor, and makes its errors into the command's.</summary>
+    /// <summary>Calls a conductor, and makes its errors into the command's.</summary>
     /// <exception cref="ServerException">It does not answer, or refuses.</exception>
     public static async Task<T> CallAsync<T>(
-        ConductorTarget target, Func<Wire.Conductor.ConductorClient, Task<T>> call,
+        string address, PeerOptions peer, Func<Wire.Conductor.ConductorClient, Task<T>> call,
         CancellationToken cancellationToken)
     {
         try
         {
-            using var channel = PeerChannel.Create(target.Address, target.Peer, NullLoggerFactory.Instance);
+            using var channel = PeerChannel.Create(address, peer, NullLoggerFactory.Instance);
             return await call(new Wire.Conductor.ConductorClient(channel.Invoker)).ConfigureAwait(false);
         }
         catch (RpcException) when (cancellationToken.IsCancellationRequested)
@@ -66,12 +65,11 @@ internal sealed class ConductorOption
         }
         catch (RpcException fault)
         {
-            throw new ServerException($"conductor {target.Address}: {fault.StatusCode}, {fault.Status.Detail}");
+            throw new ServerException($"conductor {address}: {fault.StatusCode}, {fault.Status.Detail}");
         }
         catch (ArgumentException fault)
         {
-            throw new SettingException(
-                fault.Message.Replace($" (Parameter '{fault.ParamName}')", "", StringComparison.Ordinal));
+            throw new SettingException(fault.Message);
         }
     }
 }

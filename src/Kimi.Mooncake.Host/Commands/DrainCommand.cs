@@ -20,9 +20,9 @@ internal static class DrainCommand
         MooncakeCommand.SetAction(command, terminal, async (parsed, cancellationToken) =>
         {
             var name = parsed.GetValue(node)!;
-            var last = await ConductorOption.CallAsync(
-                conductor.Read(parsed), client => DrainAsync(client, name, terminal, cancellationToken),
-                cancellationToken).ConfigureAwait(false);
+            var last = await conductor.CallAsync(
+                parsed, client => DrainAsync(client, name, terminal, cancellationToken), cancellationToken)
+                .ConfigureAwait(false);
             if (parsed.GetValue(json))
             {
                 terminal.WriteJson(new { Node = name, last.Drained, last.Lost, last.RequestsLeft });

@@ -21,37 +21,37 @@ internal static class TopCommand
         conductor.AddTo(command);
         MooncakeCommand.SetAction(command, terminal, async (parsed, cancellationToken) =>
         {
-            var target = conductor.Read(parsed);
+            Task<NodesReport> ListAsync() => conductor.CallAsync(
+                parsed, client => TopCommand.ListAsync(client, cancellationToken), cancellationToken);
+
             if (parsed.GetValue(json))
             {
-                terminal.WriteJson(NodesReport.Of(await ListAsync(target, cancellationToken).ConfigureAwait(false)));
+                terminal.WriteJson(await ListAsync().ConfigureAwait(false));
             }
             else if (parsed.GetValue(once) || !terminal.IsInteractive)
             {
-                terminal.WriteTable(
-                    Table(NodesReport.Of(await ListAsync(target, cancellationToken).ConfigureAwait(false))));
+                terminal.WriteTable(Table(await ListAsync().ConfigureAwait(false)));
             }
             else
             {
-                await ShowAsync(target, cancellationToken).ConfigureAwait(false);
+                await ShowAsync(ListAsync, cancellationToken).ConfigureAwait(false);
             }
         });
         return command;
     }
 
     /// <summary>Draws the table over itself until the interrupt, which is how watching ends well.</summary>
-    private static async Task ShowAsync(ConductorTarget target, CancellationToken cancellationToken)
+    private static async Task ShowAsync(Func<Task<NodesReport>> list, CancellationToken cancellationToken)
     {
-        var first = await ListAsync(target, cancellationToken).ConfigureAwait(false);
-        await AnsiConsole.Live(Table(NodesReport.Of(first))).AutoClear(true).StartAsync(async live =>
+        var first = await list().ConfigureAwait(false);
+        await AnsiConsole.Live(Table(first)).AutoClear(true).StartAsync(async live =>
         {
             try
             {
                 while (true)
                 {
                     await Task.Delay(Interval, cancellationToken).ConfigureAwait(false);
-                    live.UpdateTarget(
-                        Table(NodesReport.Of(await ListAsync(target, cancellationToken).ConfigureAwait(false))));
+                    live.UpdateTarget(Table(await list().ConfigureAwait(false)));
                 }
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -61,14 +61,11 @@ internal static class TopCommand
         }).ConfigureAwait(false);
     }
 
-    private static Task<Wire.ListNodesResponse> ListAsync(
-        ConductorTarget target, CancellationToken cancellationToken) =>
-        ConductorOption.CallAsync(
-            target,
-            async client => await client.ListNodesAsync(
-                new Wire.ListNodesRequest(), deadline: TimeProvider.System.GetUtcNow().UtcDateTime + AnswerTimeMax,
-                cancellationToken: cancellationToken),
-            cancellationToken);
+    private static async Task<NodesReport> ListAsync(
+        Wire.Conductor.ConductorClient client, CancellationToken cancellationToken) =>
+        NodesReport.Of(await client.ListNodesAsync(
+            new Wire.ListNodesRequest(), deadline: TimeProvider.System.GetUtcNow().UtcDateTime + AnswerTimeMax,
+            cancellationToken: cancellationToken));
 
     private static Table Table(NodesReport report)
     {

@@ -12,8 +12,8 @@ using Kimi.Mooncake.Models.Needle;
 namespace Kimi.Mooncake.Host.Tests.Serving;
 
 /// <summary>
-/// One cluster of real processes, through the command line and HTTP: conductor, gateway, two prefill workers, two decode
-/// workers. The tests share it, because starting it takes seconds; each leaves it whole.
+/// One cluster of real processes, through the command line and HTTP: conductor, gateway, two prefill workers and two
+/// decode workers. The tests share it, because starting it takes seconds; each leaves it whole.
 /// </summary>
 [TestFixture]
 internal sealed class ClusterTests
@@ -207,7 +207,8 @@ internal sealed class ClusterTests
         Assert.That(run.Error, Does.Contain($"{name}: 1 requests left"));
         using var parsed = JsonDocument.Parse(nodes.Output);
         var states = parsed.RootElement.GetProperty("nodes").EnumerateArray()
-            .ToDictionary(node => node.GetProperty("node").GetString()!, node => node.GetProperty("health").GetString());
+            .ToDictionary(
+                node => node.GetProperty("node").GetString()!, node => node.GetProperty("health").GetString());
         Assert.That(states, Has.Count.EqualTo(4));
         Assert.That(states[name], Is.EqualTo("draining"));
         Assert.That(await AskAsync(), Is.True);
@@ -264,7 +265,7 @@ internal sealed class ClusterTests
     private async Task EndAsync()
     {
         await using var owned = _cluster;
-        if (TestContext.CurrentContext.Result.FailCount > 0)
+        if (TestContext.CurrentContext is { Result.FailCount: > 0 })
         {
             foreach (var process in _cluster.Processes)
             {
