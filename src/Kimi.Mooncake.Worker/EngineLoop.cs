@@ -22,6 +22,7 @@ internal sealed class EngineLoop
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly KvEventFeed? _feed;
+    private readonly Func<PreemptionRates>? _rates;
     private readonly long _started;
     private readonly ConcurrentQueue<EngineCommand> _commands = new();
     private readonly object _parking = new();
@@ -41,9 +42,13 @@ internal sealed class EngineLoop
     /// <param name="time">Clock.</param>
     /// <param name="logger">Takes what an operator should know.</param>
     /// <param name="feed">Is told what enters and leaves the prefix tree; null where nobody wants to know.</param>
-    public EngineLoop(EngineCore engine, TimeProvider time, ILogger logger, KvEventFeed? feed = null)
+    /// <param name="rates">What preemption is to go by, as measured; null leaves it to the options.</param>
+    public EngineLoop(
+        EngineCore engine, TimeProvider time, ILogger logger, KvEventFeed? feed = null,
+        Func<PreemptionRates>? rates = null)
     {
         _feed = feed;
+        _rates = rates;
         _engine = engine;
         _time = time;
         _logger = logger;
@@ -134,6 +139,11 @@ internal sealed class EngineLoop
             while (!_stopping)
             {
                 TakeCommands();
+                if (_rates is not null)
+                {
+                    _engine.UseRates(_rates());
+                }
+
                 var outcome = _engine.Step(Now);
                 Deliver();
                 if (outcome == StepOutcome.Idle)

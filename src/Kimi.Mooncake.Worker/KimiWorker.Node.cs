@@ -65,7 +65,7 @@ public sealed partial class KimiWorker
         var parts = new PeerParts(_kv, fingerprint, client, () => _address, peers.Blocks, Traffic, _time, logger);
         return new PeerConnector(
             parts,
-            store is null ? null : wake => new StoreConnector(store, _kv, options, wake),
+            store is null ? null : wake => new StoreConnector(store, _kv, options, wake, _storeRate),
             (from, to) => Runner.Times.PrefillCost.Seconds(from, to),
             () => _loop?.Wake());
     }

@@ -24,6 +24,7 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
     private readonly KvBlockStore? _store;
     private readonly EngineLoop _loop;
     private readonly TimeProvider _time;
+    private readonly TransferRate _storeRate;
 
     /// <summary>Brings the weights into memory and starts the engine's thread.</summary>
     /// <param name="model">The model; it must outlive the worker.</param>
@@ -60,11 +61,14 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
         _model = new KimiModel(model.File, model.Config, _kernels, rowsMax, engineOptions.RunningSequencesMax);
         _store = store;
         _time = time;
+        _storeRate = new TransferRate(TimeSpan.MaxValue, time);
         _peers = peers;
         Runner = new KimiModelRunner(_model, _kv, time);
         if (peers is null)
         {
-            _connector = store is null ? null : new StoreConnector(store, _kv, connectorOptions, () => _loop?.Wake());
+            _connector = store is null
+                ? null
+                : new StoreConnector(store, _kv, connectorOptions, () => _loop?.Wake(), _storeRate);
         }
         else
         {
@@ -76,7 +80,7 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
         var engine = new EngineCore(
             engineOptions, layout, model.Fingerprint, blockCount, Runner, connector,
             recordKvEvents: KvEvents is not null);
-        _loop = new EngineLoop(engine, time, logger, KvEvents);
+        _loop = new EngineLoop(engine, time, logger, KvEvents, () => MeasuredRates(engineOptions));
         SequencesMax = engineOptions.RunningSequencesMax;
         Model = new ModelCard(
             model.Id,
@@ -173,6 +177,11 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
         _peerConnector?.AddMetrics(metrics);
         return metrics;
     }
+
+    /// <summary>What preemption goes by: as measured here, and as configured until then.</summary>
+    private PreemptionRates MeasuredRates(EngineOptions options) => new(
+        _storeRate.BytesPerSecond is > 0 and var bytesPerSecond ? bytesPerSecond : options.SwapBytesPerSecond,
+        Runner.Times.DecodeSeconds is > 0 and var seconds ? seconds : options.DecodeStepMicroseconds / 1e6);
 
     private static int BlockCount(KvLayout layout, WorkerOptions options)
     {

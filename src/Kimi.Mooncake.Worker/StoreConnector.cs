@@ -3,6 +3,7 @@ using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Store;
+using Kimi.Mooncake.Worker.Peers;
 
 namespace Kimi.Mooncake.Worker;
 
@@ -16,6 +17,7 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
     private readonly PagedKvMemory _memory;
     private readonly SwapSpace _swaps;
     private readonly Action? _wake;
+    private readonly TransferRate? _rate;
     private readonly ConcurrentQueue<(KvTransferDone Done, StoreConnectorLane? Lane)> _done = new();
     private readonly StoreConnectorLane _loads;
     private readonly StoreConnectorLane _saves;
@@ -26,9 +28,11 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
     /// <param name="memory">The worker's pool; outlives the connector.</param>
     /// <param name="options">Threads and limits.</param>
     /// <param name="wake">Called on a thread of the connector whenever a transfer is done; must not block.</param>
+    /// <param name="rate">Is told how fast blocks move; null where nobody wants to know.</param>
     /// <exception cref="ArgumentException">Store and pool have blocks of different sizes.</exception>
     public StoreConnector(
-        KvBlockStore store, PagedKvMemory memory, StoreConnectorOptions? options = null, Action? wake = null)
+        KvBlockStore store, PagedKvMemory memory, StoreConnectorOptions? options = null, Action? wake = null,
+        TransferRate? rate = null)
     {
         ArgumentNullException.ThrowIfNull(store);
         ArgumentNullException.ThrowIfNull(memory);
@@ -44,6 +48,7 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
         _swaps = new SwapSpace(store);
         _memory = memory;
         _wake = wake;
+        _rate = rate;
         _loads = new StoreConnectorLane("kv load", options.LoadThreads, options.QueuedLoadsMax, Load, Finish);
         _saves = new StoreConnectorLane("kv save", options.SaveThreads, options.QueuedSavesMax, Save, Finish);
     }
@@ -131,10 +136,29 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
         return lane.TryBegin(ticket, keys, parents, blockIds) ? ticket : -1;
     }
 
-    private bool Load(BlockKey key, BlockKey parent, int blockId) => _store.TryGet(key, _memory.Block(blockId));
+    private bool Load(BlockKey key, BlockKey parent, int blockId)
+    {
+        var started = _rate?.Start() ?? 0;
+        var found = _store.TryGet(key, _memory.Block(blockId));
+        Measure(found, started);
+        return found;
+    }
 
-    private bool Save(BlockKey key, BlockKey parent, int blockId) =>
-        _store.Put(key, parent, _memory.Block(blockId)) is PutResult.Stored or PutResult.Duplicate;
+    private bool Save(BlockKey key, BlockKey parent, int blockId)
+    {
+        var started = _rate?.Start() ?? 0;
+        var result = _store.Put(key, parent, _memory.Block(blockId));
+        Measure(result == PutResult.Stored, started);
+        return result is PutResult.Stored or PutResult.Duplicate;
+    }
+
+    private void Measure(bool moved, long started)
+    {
+        if (moved)
+        {
+            _rate?.Add(_memory.Layout.BytesPerBlock, started);
+        }
+    }
 
     private void Finish(StoreConnectorLane lane, long ticket, int leading) =>
         Report(new KvTransferDone(ticket, leading), lane);

@@ -33,6 +33,8 @@ internal static class WorkerMetrics
         metrics.Add(Gauge("requests_importing", "Requests whose prompt another worker computes.", status.Importing));
         metrics.Add(Gauge("requests_exporting", "Prompts computed for another worker that may still be read.",
             status.Exporting));
+        metrics.Add(Gauge("requests_swapping", "Preempted requests whose blocks are being put aside.",
+            status.Swapping));
         metrics.Add(Gauge("queued_prefill_tokens", "Prompt tokens still to be computed here.",
             status.QueuedPrefillTokens));
         metrics.Add(Gauge("draining", "Whether nothing new is taken.", status.Draining ? 1 : 0));
@@ -77,6 +79,11 @@ internal static class WorkerMetrics
         metrics.Add(Counter("engine_generated_tokens_total", "Tokens generated.", counters.GeneratedTokens));
         metrics.Add(Counter("replayed_tokens_total", "Tokens decoded again after a preemption.",
             counters.ReplayedTokens));
+        metrics.Add(Counter("swaps_total", "Preempted requests whose blocks were put aside.", counters.SwapsBegun));
+        metrics.Add(Counter("swaps_failed_total", "Of these, those whose tokens had to be decoded again.",
+            counters.SwapsFailed));
+        metrics.Add(Counter("swapped_tokens_total", "Generated tokens brought back after a preemption.",
+            counters.SwappedTokens));
         metrics.Add(Counter("settled_tokens_total", "Generated tokens recomputed as prompt tokens.",
             counters.SettledTokens));
         metrics.Add(Counter("settling_dropped_total", "Finished requests whose settling was given up.",

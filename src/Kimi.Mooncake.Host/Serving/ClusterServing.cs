@@ -47,6 +47,12 @@ internal sealed class ClusterServing
                 // Closed before the server, which would wait for the memberships to end.
                 context.Parts.Keep(conductor);
             }
+
+            if (serving._node is { } listening)
+            {
+                // Likewise, for the streams of other nodes' frames; closing it twice does no harm.
+                context.Parts.Keep(listening.Transfer);
+            }
         }
 
         serving.JoinCluster(rpc);

@@ -18,15 +18,20 @@ internal sealed class ServedNode
     private NodeAgent? _agent;
 
     private ServedNode(
-        INode member, KimiWorker? worker, Func<WorkerStatus> status, IReadOnlyList<RpcService> services)
+        INode member, KimiWorker? worker, TransferEngine transfer, Func<WorkerStatus> status,
+        IReadOnlyList<RpcService> services)
     {
         Member = member;
+        Transfer = transfer;
         _worker = worker;
         _status = status;
         Services = services;
     }
 
     public INode Member { get; }
+
+    /// <summary>Its streams stay open as long as it is; a server that stops would wait for them.</summary>
+    public TransferEngine Transfer { get; }
 
     /// <summary>What others call.</summary>
     public IReadOnlyList<RpcService> Services { get; }
@@ -55,7 +60,7 @@ internal sealed class ServedNode
                 model, context.Bind<WorkerOptions>(), store!, transfer, context.Bind<BlockServingOptions>(),
                 context.Time));
             return new ServedNode(
-                keeper, worker: null, keeper.Status,
+                keeper, worker: null, transfer, keeper.Status,
                 [
                     RpcService.Of(keeper.Generation, Wire.Generation.Descriptor),
                     RpcService.Of(keeper.Blocks, Wire.KvBlocks.Descriptor),
@@ -72,7 +77,7 @@ internal sealed class ServedNode
             worker, store, roles.HasFlag(ServeRoles.Store), transfer, context.Bind<BlockServingOptions>(),
             context.Time));
         return new ServedNode(
-            worker, worker, worker.Status,
+            worker, worker, transfer, worker.Status,
             [
                 RpcService.Of(
                     new GenerationService(worker, context.Loggers.CreateLogger<GenerationService>()),

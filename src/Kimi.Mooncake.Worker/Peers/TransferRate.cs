@@ -1,8 +1,8 @@
 namespace Kimi.Mooncake.Worker.Peers;
 
 /// <summary>
-/// How fast blocks came from a peer lately; forgotten after a while, so that a peer that was slow once is tried again.
-/// Any thread may call.
+/// How fast blocks moved lately, from a peer or to and from the store; forgotten after a while, so that a peer that was
+/// slow once is tried again. Any thread may call.
 /// </summary>
 /// <param name="lifetime">After this time without a transfer nothing is known.</param>
 /// <param name="time">Clock.</param>
@@ -27,6 +27,12 @@ internal sealed class TransferRate(TimeSpan lifetime, TimeProvider time)
             }
         }
     }
+
+    /// <summary>The time at which a transfer starts.</summary>
+    public long Start() => time.GetTimestamp();
+
+    /// <summary>A transfer that began at <paramref name="started"/> is over.</summary>
+    public void Add(long bytes, long started) => Add(bytes, time.GetElapsedTime(started));
 
     public void Add(long bytes, TimeSpan taken)
     {
