@@ -15,7 +15,8 @@ namespace Kimi.Mooncake.Host.Chaos;
 internal sealed class ChaosRun : IAsyncDisposable
 {
     private const int FramesPerCorruptOne = 10_000;
-    private const long DiskBytes = 48L << 20;
+    private const long DiskBytes = 64L << 20;
+    private const long DiskSegmentBytes = 4L << 20;
     private const string ConductorName = "conductor";
 
     private readonly ChaosPlan _plan;
@@ -188,6 +189,11 @@ internal sealed class ChaosRun : IAsyncDisposable
             var folder = Path.Combine(place.Folder, process.Name, "disk");
             var (disk, reason) = await SmallDisk.MountAsync(folder, DiskBytes).ConfigureAwait(false);
             settings.Add(Setting("store.directory", Path.Combine(folder, "store")));
+
+            // Half of the disk: it is full when it is filled, not because the store grew.
+            settings.Add(Setting("store.disk_bytes", ByteSize.Format(DiskBytes / 2)));
+            settings.Add(Setting("store.segment_bytes", ByteSize.Format(DiskSegmentBytes)));
+            settings.Add(Setting("store.memory_bytes", ByteSize.Format(DiskBytes / 2)));
             if (disk is null)
             {
                 _notPossible.Add($"a full disk at {process.Name}: {reason}");
