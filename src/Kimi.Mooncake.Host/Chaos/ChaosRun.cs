@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
 using Kimi.Mooncake.Host.Bench;
@@ -24,7 +25,7 @@ internal sealed class ChaosRun : IAsyncDisposable
     private readonly Dictionary<string, LossyProxy> _proxies = new(StringComparer.Ordinal);
     private readonly Dictionary<string, SmallDisk> _disks = new(StringComparer.Ordinal);
     private readonly List<string> _notPossible = [];
-    private readonly List<string> _died = [];
+    private readonly ConcurrentQueue<string> _died = new();
     private RunningCluster? _cluster;
 
     public ChaosRun(ChaosPlan plan, Terminal terminal)
@@ -69,15 +70,18 @@ internal sealed class ChaosRun : IAsyncDisposable
         var start = Stopwatch.GetTimestamp();
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var asking = clients.RunAsync(ending.Token, cancellationToken);
-        await Task.WhenAll(schedule.Select(fault => DoAsync(fault, cancellationToken))).ConfigureAwait(false);
-        var left = _plan.Duration - Stopwatch.GetElapsedTime(start);
-        if (left > TimeSpan.Zero)
+        try
         {
-            await Task.Delay(left, cancellationToken).ConfigureAwait(false);
+            await Task.WhenAll(schedule.Select(fault => DoAsync(fault, cancellationToken))).ConfigureAwait(false);
+            var left = _plan.Duration - Stopwatch.GetElapsedTime(start);
+            await Task.Delay(left > TimeSpan.Zero ? left : TimeSpan.Zero, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            await ending.CancelAsync().ConfigureAwait(false);
+            await asking.ConfigureAwait(false);
         }
 
-        await ending.CancelAsync().ConfigureAwait(false);
-        await asking.ConfigureAwait(false);
         var (held, works) = await LookAsync(target, clients, cancellationToken).ConfigureAwait(false);
         return clients.AddTo(new ChaosReport
         {
@@ -93,7 +97,7 @@ internal sealed class ChaosRun : IAsyncDisposable
             Broken = 0,
             Stuck = 0,
             Problems = [],
-            Died = _died,
+            Died = [.. _died],
             E2eS = Distribution.Of([]),
             PoolsEmpty = held.Count == 0,
             Left = held,
@@ -124,10 +128,10 @@ internal sealed class ChaosRun : IAsyncDisposable
     {
         foreach (var process in Cluster.Processes.Where(process => process.Exited.IsCompleted))
         {
-            _died.Add(await DescribeEndAsync(process).ConfigureAwait(false));
+            _died.Enqueue(await DescribeEndAsync(process).ConfigureAwait(false));
         }
 
-        if (_died.Count > 0)
+        if (!_died.IsEmpty)
         {
             return (["not looked at: processes have died"], false);
         }
@@ -227,7 +231,7 @@ internal sealed class ChaosRun : IAsyncDisposable
             case FaultKind.Kill:
                 if (process.Exited.IsCompleted)
                 {
-                    _died.Add(await DescribeEndAsync(process).ConfigureAwait(false));
+                    _died.Enqueue(await DescribeEndAsync(process).ConfigureAwait(false));
                 }
 
                 await process.KillAsync().ConfigureAwait(false);
