@@ -85,10 +85,7 @@ internal sealed class NeedleDocument
         var left = _random.Next(ParagraphSentencesMin, ParagraphSentencesMax + 1);
         while (true)
         {
-            // Fact i lies after the (i + 1/2) / n-th part of the text: never at its very beginning or end.
-            var isDue = planted < Facts.Count
-                && text.Length >= ((planted + 0.5) * bytes / Facts.Count) - (BytesPerFactMin / 2);
-            var sentence = isDue ? Facts[planted++].Sentence : NextFiller();
+            var sentence = IsDue() ? Facts[planted++].Sentence : NextFiller();
             if (text.Length + sentence.Length + 1 > bytes)
             {
                 break;
@@ -96,11 +93,14 @@ internal sealed class NeedleDocument
 
             text.Append(sentence);
             left--;
-            text.Append(left > 0 ? ' ' : '\n');
-            if (left == 0)
+            if (left > 0 || IsDue(separatorChars: 1))
             {
-                left = _random.Next(ParagraphSentencesMin, ParagraphSentencesMax + 1);
+                text.Append(' ');
+                continue;
             }
+
+            text.Append('\n');
+            left = _random.Next(ParagraphSentencesMin, ParagraphSentencesMax + 1);
         }
 
         if (planted < Facts.Count)
@@ -109,6 +109,11 @@ internal sealed class NeedleDocument
         }
 
         return EndExactly(text, bytes);
+
+        // Fact i lies after the (i + 1/2) / n-th part of the text: never at its very beginning or end. Nor does it
+        // begin a line, as the question does: facts alike in their first words would fit as well as the one asked for.
+        bool IsDue(int separatorChars = 0) => planted < Facts.Count && text.Length > 0
+            && text.Length + separatorChars >= ((planted + 0.5) * bytes / Facts.Count) - (BytesPerFactMin / 2);
     }
 
     /// <summary>Fills up with the beginning of a sentence and ends it.</summary>

@@ -10,6 +10,7 @@ internal sealed class NeedleDocumentTests
     private const int WindowBytes = 24;
 
     [TestCase(1024, 4)]
+    [TestCase(1024, 6)]
     [TestCase(1025, 1)]
     [TestCase(2047, 12)]
     [TestCase(32_768, 12)]
@@ -35,6 +36,7 @@ internal sealed class NeedleDocumentTests
                 var suffix = fact.Question.Length > WindowBytes ? fact.Question[^WindowBytes..] : fact.Question;
                 Assert.That(CountOf(document.Text, suffix), Is.EqualTo(1), $"seed {seed}: {suffix}");
                 Assert.That(CountOf(document.Text, fact.Sentence), Is.EqualTo(1), $"seed {seed}: {fact.Sentence}");
+                Assert.That(document.Text, Does.Contain($" {fact.Sentence}"), $"seed {seed}: begins a line");
                 Assert.That(fact.Answer, Does.Not.Contain(".").And.Not.Contain("\n"), $"seed {seed}");
             }
         }

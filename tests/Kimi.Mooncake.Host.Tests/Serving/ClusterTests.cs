@@ -18,6 +18,8 @@ namespace Kimi.Mooncake.Host.Tests.Serving;
 [TestFixture]
 internal sealed class ClusterTests
 {
+    private const int SimultaneousRequests = 50;
+
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
 
     // A conversation that goes on for a while, so that something can happen meanwhile.
@@ -103,7 +105,7 @@ internal sealed class ClusterTests
         var document = NeedleDocument.Create(4_096, 8, seed: 5);
         var before = await _target.Load.CountersAsync(CancellationToken.None);
 
-        var answers = await Task.WhenAll(Enumerable.Range(0, 24).Select(i => Asker.AskAsync(
+        var answers = await Task.WhenAll(Enumerable.Range(0, SimultaneousRequests).Select(i => Asker.AskAsync(
             _target.Gateway, StreamRequest.About(document.Text, document.Facts[i % 8].Question),
             document.Facts[i % 8].Question, observe: null, CancellationToken.None)));
 
@@ -111,8 +113,8 @@ internal sealed class ClusterTests
         Assert.That(answers.Select((asked, i) => asked.Answer == document.Facts[i % 8].Sentence), Is.All.True);
         Assert.That(counted.PrefillTokens, Is.EqualTo(answers.Sum(asked => asked.PromptTokens - asked.CachedTokens)));
 
-        // The document once, and of each request no more than its own last blocks.
-        Assert.That(counted.PrefillTokens, Is.LessThan(4_096 + (24 * 3 * 64)));
+        // One request computed the document; to all others it was there.
+        Assert.That(answers.Count(asked => asked.CachedTokens < 4_096), Is.EqualTo(1));
     }
 
     [Test]
