@@ -210,6 +210,11 @@ public sealed class RemoteRouter : IRouter, IAsyncDisposable
                 // The lease was given back, or the conductor is lost; the workers know of neither.
                 LostReason = fault.Status.Detail;
             }
+            catch (ObjectDisposedException)
+            {
+                // The lease was given back between two events.
+                return;
+            }
         }
 
         private async Task LoseAsync(string nodeId)
