@@ -143,7 +143,11 @@ internal sealed class HandOverBench(HandOverPlan plan, Terminal terminal)
             var engine = new EngineOptions();
             Worker = new KimiWorker(
                 model,
-                new WorkerOptions { KvPoolBytes = 2L * plan.Lengths.Max() * layout.BytesPerToken, Threads = plan.Threads },
+                new WorkerOptions
+                {
+                    KvPoolBytes = 2L * plan.Lengths.Max() * layout.BytesPerToken,
+                    Threads = plan.Threads,
+                },
                 plan.ChunkTokens == 0 ? engine : engine with { PrefillChunkTokens = plan.ChunkTokens },
                 store: null,
                 new StoreConnectorOptions(),

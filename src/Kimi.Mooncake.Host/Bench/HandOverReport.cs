@@ -11,7 +11,9 @@ internal sealed record HandOverFigures
     /// <summary>From the request to the end of the prefill, with overlap.</summary>
     public required double PrefillS { get; init; }
 
-    /// <summary>From the end of the prefill to the decode worker's first token, layers sent as they are computed.</summary>
+    /// <summary>
+    /// From the end of the prefill to the decode worker's first token, layers sent as they are computed.
+    /// </summary>
     public required double OverlappedS { get; init; }
 
     /// <summary>The same, everything sent after the prefill.</summary>

@@ -135,6 +135,8 @@ internal sealed class ClusterTests
     public async Task DecodeWorker_KilledMidStream_TheStreamGoesOnWithTheSameText()
     {
         var expected = await TextAsync(await StartStreamAsync(Endless(4, tokens: 400), 1));
+        // Its worker settles what it generated; busy is to mean the second stream's.
+        await UntilAsync(async () => (await BusyAsync()).Count == 0);
         using var stream = await StartStreamAsync(Endless(4, tokens: 400), 1);
         var text = "";
         while (text.Length < 40)
