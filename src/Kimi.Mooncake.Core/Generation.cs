@@ -41,6 +41,9 @@ public sealed record GenerationRequest
 
     /// <summary>Leading blocks of the prompt that the source has.</summary>
     public int SourceBlocks { get; init; }
+
+    /// <summary>Which leading parts of the prompt are to be kept longer than others; usually none.</summary>
+    public IReadOnlyList<RetainedPrefix> Retain { get; init; } = [];
 }
 
 /// <summary>

@@ -58,6 +58,7 @@ public static class GenerationMessages
             message.GeneratedTokens.Add(checked((uint)token));
         }
 
+        message.Retain.AddRange(request.Retain.Select(RetentionMessages.ToMessage));
         return message;
     }
 
@@ -82,6 +83,7 @@ public static class GenerationMessages
             PrefillAddress = FieldCheck.Text(message.PrefillAddress, "prefill_address", 0, AddressCharsMax),
             SourceAddress = FieldCheck.Text(message.SourceAddress, "source_address", 0, AddressCharsMax),
             SourceBlocks = FieldCheck.Count(message.SourceBlocks, "source_blocks", min: 0),
+            Retain = RetentionMessages.ToPrefixes(message.Retain),
         };
     }
 
