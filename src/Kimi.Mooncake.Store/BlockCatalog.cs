@@ -10,6 +10,9 @@ internal sealed class StoredBlock
 
     public required BlockKey Key { get; init; }
 
+    /// <summary>Key of the block before it.</summary>
+    public BlockKey Parent { get; init; }
+
     /// <summary>Where its record begins in the log.</summary>
     public required long Address { get; set; }
 
@@ -21,6 +24,34 @@ internal sealed class StoredBlock
 
     /// <summary>Whether it was read since it was last written: such a block outlives its segment.</summary>
     public bool Hot { get; set; }
+
+    /// <summary>Who pays for its room.</summary>
+    public string Tenant { get; init; } = "";
+
+    /// <summary>Milliseconds at which it becomes a miss.</summary>
+    public long ExpiresMs { get; private set; } = long.MaxValue;
+
+    private PinKind _pin;
+    private long _pinEndsMs;
+
+    /// <summary>Whether it outlives its segment whatever else does.</summary>
+    public bool IsPinned(long nowMs) => _pin != PinKind.None && nowMs < _pinEndsMs;
+
+    /// <summary>Holds the block longer and more strongly, never less.</summary>
+    public void Retain(in BlockRetention retention, long nowMs)
+    {
+        ExpiresMs = retention.LifetimeSeconds == 0 ? long.MaxValue : nowMs + (retention.LifetimeSeconds * 1000L);
+        if (retention.Pin != PinKind.None)
+        {
+            _pin = retention.Pin;
+            _pinEndsMs = retention.PinSeconds == 0
+                ? long.MaxValue
+                : Math.Max(_pinEndsMs, nowMs + (retention.PinSeconds * 1000L));
+        }
+    }
+
+    /// <summary>Takes the pin off.</summary>
+    public void Unpin() => _pin = PinKind.None;
 }
 
 /// <summary>
@@ -63,9 +94,25 @@ internal sealed unsafe class BlockCatalog : IDisposable
 
     public int Count => _blocks.Count;
 
+    public StoreEvents Events { get; } = new();
+
+    public IEnumerable<StoredBlock> Blocks => _blocks.Values;
+
+    /// <summary>What holds before a block is given out: it has not expired.</summary>
+    public Func<long> Now { get; init; } = static () => 0;
+
     public int OwnedSlots => _owners.Length - _free.Count;
 
-    public StoredBlock? Find(in BlockKey key) => _blocks.GetValueOrDefault(key);
+    public StoredBlock? Find(in BlockKey key)
+    {
+        if (_blocks.TryGetValue(key, out var block) && block.ExpiresMs <= Now())
+        {
+            Remove(key);
+            return null;
+        }
+
+        return block;
+    }
 
     /// <summary>First byte of a slot; the caller has it pinned.</summary>
     public byte* SlotPointer(int slot) => _memory + ((long)slot * _geometry.PayloadBytes);
@@ -114,6 +161,7 @@ internal sealed unsafe class BlockCatalog : IDisposable
             return false;
         }
 
+        Events.NoteRemoved(key);
         if (block.Slot != StoredBlock.NoSlot)
         {
             var slot = block.Slot;
@@ -136,7 +184,7 @@ internal sealed unsafe class BlockCatalog : IDisposable
         var hot = new List<StoredBlock>();
         foreach (var block in _segments.GetValueOrDefault(segment) ?? [])
         {
-            if (block.Hot && _geometry.SegmentOf(block.Address) == segment && IsCurrent(block, block.Address))
+            if ((block.Hot || block.IsPinned(Now())) && _geometry.SegmentOf(block.Address) == segment && IsCurrent(block, block.Address))
             {
                 hot.Add(block);
             }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Store;
@@ -31,6 +32,77 @@ public sealed partial class KvBlockStore
             return count;
         }
     }
+
+    /// <summary>Which of many blocks are stored; as <see cref="Contains(BlockKey)"/> for each.</summary>
+    /// <param name="keys">Any keys.</param>
+    /// <param name="found">One answer for each key.</param>
+    /// <exception cref="ArgumentException">There is not one answer for each key.</exception>
+    public void Contains(ReadOnlySpan<BlockKey> keys, Span<bool> found)
+    {
+        if (keys.Length != found.Length)
+        {
+            throw new ArgumentException($"{keys.Length} keys need as many answers, not {found.Length}", nameof(found));
+        }
+
+        lock (_catalog.Gate)
+        {
+            for (var i = 0; i < keys.Length; i++)
+            {
+                found[i] = _catalog.Find(keys[i]) is not null;
+            }
+        }
+    }
+
+    /// <summary>Reads the leading blocks that are stored.</summary>
+    /// <param name="keys">Keys in the order of the prefix.</param>
+    /// <param name="destinations">For each key the address of <see cref="BlockBytes"/> bytes.</param>
+    /// <returns>How many were read; what lies at the destinations after them is undefined.</returns>
+    /// <exception cref="ArgumentException">There is not one destination for each key.</exception>
+    public unsafe int TryGetMany(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<nint> destinations)
+    {
+        if (keys.Length != destinations.Length)
+        {
+            throw new ArgumentException(
+                $"{keys.Length} keys need as many destinations, not {destinations.Length}", nameof(destinations));
+        }
+
+        var read = 0;
+        while (read < keys.Length && TryGet(keys[read], new Span<byte>((void*)destinations[read], BlockBytes)))
+        {
+            read++;
+        }
+
+        return read;
+    }
+
+    /// <summary>Reads some layers of a block, checked by their own checksums.</summary>
+    /// <param name="key">Its key.</param>
+    /// <param name="firstLayer">The first layer to read, from 0.</param>
+    /// <param name="layerCount">How many, at least 1.</param>
+    /// <param name="destination">Exactly as many bytes as these layers have.</param>
+    /// <returns>As <see cref="TryGet"/>.</returns>
+    /// <exception cref="ArgumentException">The layout has no such layers, or the length is wrong.</exception>
+    public bool TryGetLayers(BlockKey key, int firstLayer, int layerCount, Span<byte> destination)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(firstLayer);
+        ArgumentOutOfRangeException.ThrowIfLessThan(layerCount, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(layerCount, _geometry.LayerCount - firstLayer);
+        if (destination.Length != layerCount * _geometry.LayerBytes)
+        {
+            throw new ArgumentException(
+                $"{layerCount} layers have {layerCount * _geometry.LayerBytes} bytes, not {destination.Length}",
+                nameof(destination));
+        }
+
+        var block = ArrayPool<byte>.Shared.Rent(BlockBytes);
+        var found = TryGet(key, block.AsSpan(0, BlockBytes));
+        block.AsSpan(firstLayer * _geometry.LayerBytes, destination.Length).CopyTo(destination);
+        ArrayPool<byte>.Shared.Return(block);
+        return found;
+    }
+
+    /// <summary>How far the store is with finding what earlier runs left.</summary>
+    public StoreScan Recovering => new(0, _segmentsFound, _counters.Recovered);
 
     /// <summary>Reads a block from memory or disk.</summary>
     /// <param name="key">Its key.</param>

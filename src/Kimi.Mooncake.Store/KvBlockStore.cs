@@ -21,6 +21,12 @@ public sealed partial class KvBlockStore : IAsyncDisposable
     private readonly AutoResetEvent _progress = new(false);
     private readonly CancellationTokenSource _stop = new();
     private readonly ILogger _logger;
+    private readonly TimeProvider _time;
+    private readonly int _segmentsFound;
+    private readonly StoreEvents _events;
+    private readonly Dictionary<string, long> _quotas = [];
+    private readonly long _openedMs;
+    private readonly long _openedAt;
     private readonly Task _flushing;
     private int _active;
     private int _disposed;
@@ -34,9 +40,14 @@ public sealed partial class KvBlockStore : IAsyncDisposable
         _lock = directoryLock;
         _logger = logger;
         _device = new SegmentDevice(options.Directory, () => _progress.Set());
-        _catalog = new BlockCatalog(geometry);
+        _time = time;
+        _openedMs = time.GetUtcNow().ToUnixTimeMilliseconds();
+        _openedAt = started;
+        _catalog = new BlockCatalog(geometry) { Now = NowMs };
+        _events = _catalog.Events;
         try
         {
+            _segmentsFound = SegmentDevice.ListSegments(options.Directory).Length;
             var found = StoreRecovery.Load(options.Directory, geometry, _device, _catalog, logger);
             _log = new StoreLog(geometry, _device, found.BeginAddress, found.StartAddress);
             _counters.Recovered = _catalog.Count;
@@ -101,42 +112,6 @@ public sealed partial class KvBlockStore : IAsyncDisposable
         }
     }
 
-    /// <summary>Stores a block; it can be read at once and survives the process after the next flush.</summary>
-    /// <param name="key">Its key.</param>
-    /// <param name="parent">Key of the block before it; kept with the block.</param>
-    /// <param name="block">Exactly <see cref="BlockBytes"/> bytes.</param>
-    /// <returns>
-    /// What became of it. May wait up to <see cref="KvBlockStoreOptions.PutWaitMsMax"/> for the disk.
-    /// </returns>
-    public PutResult Put(BlockKey key, BlockKey parent, ReadOnlySpan<byte> block)
-    {
-        CheckLength(block.Length, nameof(block));
-        Enter();
-        try
-        {
-            if (_writer.IsRefusing)
-            {
-                Interlocked.Increment(ref _counters.Refused);
-                return PutResult.Refused;
-            }
-
-            lock (_catalog.Gate)
-            {
-                if (_catalog.Find(key) is not null || !_storing.Add(key))
-                {
-                    Interlocked.Increment(ref _counters.Duplicates);
-                    return PutResult.Duplicate;
-                }
-            }
-
-            return Store(key, parent, block);
-        }
-        finally
-        {
-            Exit();
-        }
-    }
-
     /// <summary>
     /// Forgets a block: later gets miss it, its memory is free at once, its bytes on disk go with their segment. After
     /// a restart it may be there again.
@@ -147,10 +122,14 @@ public sealed partial class KvBlockStore : IAsyncDisposable
         Enter();
         try
         {
+            bool removed;
             lock (_catalog.Gate)
             {
-                return _catalog.Remove(key);
+                removed = _catalog.Remove(key);
             }
+
+            _events.Tell();
+            return removed;
         }
         finally
         {
@@ -241,26 +220,6 @@ public sealed partial class KvBlockStore : IAsyncDisposable
         {
             _catalog.Check();
         }
-    }
-
-    private PutResult Store(in BlockKey key, in BlockKey parent, ReadOnlySpan<byte> block)
-    {
-        var stored = false;
-        try
-        {
-            stored = _writer.TryStore(key, parent, block);
-        }
-        finally
-        {
-            lock (_catalog.Gate)
-            {
-                _storing.Remove(key);
-            }
-
-            Interlocked.Increment(ref stored ? ref _counters.Puts : ref _counters.Refused);
-        }
-
-        return stored ? PutResult.Stored : PutResult.Refused;
     }
 
     private void CheckLength(int length, string parameter)

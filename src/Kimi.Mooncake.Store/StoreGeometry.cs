@@ -25,6 +25,8 @@ internal sealed class StoreGeometry
     public StoreGeometry(KvBlockStoreOptions options, KvLayout layout, string fingerprint)
     {
         PayloadBytes = layout.BytesPerBlock;
+        LayerBytes = layout.BytesPerBlockLayer;
+        LayerCount = layout.LayerCount;
         EntryBytes = LogEntryHeaderBytes + ((BlockRecord.HeaderBytes + PayloadBytes + 3) & ~3);
         // A record never spans pages, so that a page of four records loses at most a fifth of itself.
         PageBytes = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(4L * EntryBytes, PageBytesMin));
@@ -51,6 +53,11 @@ internal sealed class StoreGeometry
     public int EntryBytes { get; }
 
     public int PageBytes { get; }
+
+    /// <summary>Bytes of one layer of a block.</summary>
+    public int LayerBytes { get; }
+
+    public int LayerCount { get; }
 
     public long SegmentBytes { get; }
 

@@ -21,6 +21,7 @@ internal sealed partial class StoreWriter
         {
             _flushGate.Release();
             _progress.Set();
+            _catalog.Events.Tell();
         }
     }
 

@@ -47,24 +47,28 @@ internal sealed partial class StoreWriter : IDisposable
     /// <summary>Whether puts are refused for now because the disk failed or does not keep up.</summary>
     public bool IsRefusing => _time.GetTimestamp() < Interlocked.Read(ref _refuseUntil);
 
-    /// <summary>Stores a block that nobody else is storing.</summary>
-    /// <returns>False when the disk did not keep up in time.</returns>
-    public unsafe bool TryStore(in BlockKey key, in BlockKey parent, ReadOnlySpan<byte> payload)
+    /// <summary>Pins a slot for a block to come; -1 when the disk did not keep up in time.</summary>
+    public int TakeSlot()
     {
-        var started = _time.GetTimestamp();
-        var slot = TakeSlot(started);
+        var slot = TakeSlot(_time.GetTimestamp());
         if (slot < 0)
         {
             RefuseForAWhile();
-            return false;
         }
 
+        return slot;
+    }
+
+    /// <summary>Stores the block that lies in a pinned slot and that nobody else is storing.</summary>
+    /// <returns>False when the disk did not keep up in time; the slot is free again.</returns>
+    public unsafe bool TryStore(in BlockKey key, in BlockKey parent, int slot, BlockAttributes attributes, long now)
+    {
+        var started = _time.GetTimestamp();
         var memory = _catalog.SlotPointer(slot);
-        payload.CopyTo(new Span<byte>(memory, payload.Length));
         var header = stackalloc byte[BlockRecord.HeaderBytes];
         BlockRecord.WriteHeader(
             new Span<byte>(header, BlockRecord.HeaderBytes), key, parent, _geometry.Identity,
-            new ReadOnlySpan<byte>(memory, payload.Length));
+            new ReadOnlySpan<byte>(memory, _geometry.PayloadBytes));
         lock (_appendGate)
         {
             var appended = TryAppend(header, memory, started, out var address);
@@ -72,9 +76,11 @@ internal sealed partial class StoreWriter : IDisposable
             {
                 if (appended)
                 {
-                    var block = new StoredBlock { Key = key, Address = address };
+                    var block = new StoredBlock { Key = key, Address = address, Tenant = attributes.Tenant, Parent = parent };
+                    block.Retain(attributes.Retention, now);
                     _catalog.Add(block);
                     _catalog.Own(slot, block);
+                    _catalog.Events.NoteStored(key, parent);
                     _pending.Add(new Appended(block, address));
                 }
 

@@ -1,0 +1,133 @@
+using System.Diagnostics.CodeAnalysis;
+using Kimi.Mooncake.Core;
+
+namespace Kimi.Mooncake.Store;
+
+/// <content>Putting blocks, at once or in two phases.</content>
+public sealed partial class KvBlockStore
+{
+    /// <summary>Stores a block; it can be read at once and survives the process after the next flush.</summary>
+    /// <param name="key">Its key.</param>
+    /// <param name="parent">Key of the block before it; kept with the block. Default or its own: none.</param>
+    /// <param name="block">Exactly <see cref="BlockBytes"/> bytes.</param>
+    /// <param name="attributes">Whose it is and how long it is kept; null: <see cref="BlockAttributes.Default"/>.</param>
+    /// <returns>
+    /// What became of it. May wait up to <see cref="KvBlockStoreOptions.PutWaitMsMax"/> for the disk.
+    /// </returns>
+    public PutResult Put(
+        BlockKey key, BlockKey parent, ReadOnlySpan<byte> block, BlockAttributes? attributes = null)
+    {
+        CheckLength(block.Length, nameof(block));
+        if (!TryReserve(key, parent, attributes ?? BlockAttributes.Default, out var reservation, out var refused))
+        {
+            return refused;
+        }
+
+        using (reservation)
+        {
+            block.CopyTo(reservation.Block);
+            return reservation.Commit();
+        }
+    }
+
+    /// <summary>Begins a put in two phases: room for the block, which the caller fills and commits.</summary>
+    /// <param name="key">Its key.</param>
+    /// <param name="parent">Key of the block before it; kept with the block. Default or its own: none.</param>
+    /// <param name="attributes">Whose it is and how long it is kept.</param>
+    /// <param name="reservation">The room; to be disposed. Nobody else can put this key meanwhile.</param>
+    /// <param name="refused">Why there is none: a duplicate, whose retention is strengthened, or refused.</param>
+    /// <returns>Whether there is room. May wait as <see cref="Put"/> does.</returns>
+    public bool TryReserve(
+        BlockKey key, BlockKey parent, BlockAttributes attributes,
+        [NotNullWhen(true)] out PutReservation? reservation, out PutResult refused)
+    {
+        ArgumentNullException.ThrowIfNull(attributes);
+        reservation = null;
+        Enter();
+        try
+        {
+            if (_writer.IsRefusing)
+            {
+                Interlocked.Increment(ref _counters.Refused);
+                refused = PutResult.Refused;
+                return false;
+            }
+
+            if (!TryClaim(key, attributes))
+            {
+                Interlocked.Increment(ref _counters.Duplicates);
+                refused = PutResult.Duplicate;
+                return false;
+            }
+
+            var slot = _writer.TakeSlot();
+            if (slot < 0)
+            {
+                Unclaim(key);
+                Interlocked.Increment(ref _counters.Refused);
+                refused = PutResult.Refused;
+                return false;
+            }
+
+            reservation = new PutReservation(this, key, parent, attributes, slot);
+            // Until the reservation ends the store stays open.
+            Interlocked.Increment(ref _active);
+            refused = PutResult.Stored;
+            return true;
+        }
+        finally
+        {
+            Exit();
+        }
+    }
+
+    internal unsafe byte* SlotPointer(int slot) => _catalog.SlotPointer(slot);
+
+    internal PutResult Commit(PutReservation reservation, int slot)
+    {
+        var stored = false;
+        try
+        {
+            stored = _writer.TryStore(
+                reservation.Key, reservation.Parent, slot, reservation.Attributes, NowMs());
+        }
+        finally
+        {
+            Unclaim(reservation.Key);
+            Interlocked.Increment(ref stored ? ref _counters.Puts : ref _counters.Refused);
+            _events.Tell();
+            Exit();
+        }
+
+        return stored ? PutResult.Stored : PutResult.Refused;
+    }
+
+    internal void Abandon(PutReservation reservation, int slot)
+    {
+        Unpin(slot);
+        Unclaim(reservation.Key);
+        Exit();
+    }
+
+    private bool TryClaim(in BlockKey key, BlockAttributes attributes)
+    {
+        lock (_catalog.Gate)
+        {
+            if (_catalog.Find(key) is { } block)
+            {
+                block.Retain(attributes.Retention, NowMs());
+                return false;
+            }
+
+            return _storing.Add(key);
+        }
+    }
+
+    private void Unclaim(in BlockKey key)
+    {
+        lock (_catalog.Gate)
+        {
+            _storing.Remove(key);
+        }
+    }
+}
