@@ -36,6 +36,20 @@ public readonly record struct BlockRetention(
 
     /// <summary>Longest pin or lifetime: ten years, in seconds.</summary>
     public const int SecondsMax = 10 * 366 * 24 * 3600;
+
+    /// <summary>
+    /// What satisfies both, where both begin at the same time: the stronger pin as long as it was asked for, the longer
+    /// life, the higher priority.
+    /// </summary>
+    public static BlockRetention Strongest(BlockRetention first, BlockRetention second) => new(
+        first.Pin > second.Pin ? first.Pin : second.Pin,
+        first.Pin == second.Pin ? Longest(first.PinSeconds, second.PinSeconds)
+            : first.Pin > second.Pin ? first.PinSeconds
+            : second.PinSeconds,
+        Longest(first.LifetimeSeconds, second.LifetimeSeconds),
+        Math.Max(first.Priority, second.Priority));
+
+    private static int Longest(int seconds, int other) => seconds == 0 || other == 0 ? 0 : Math.Max(seconds, other);
 }
 
 /// <summary>What comes with a block when it is stored.</summary>

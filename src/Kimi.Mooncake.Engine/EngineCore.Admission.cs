@@ -144,7 +144,12 @@ public sealed partial class EngineCore
         var keys = sequence.Keys.Keys;
         for (var i = 0; i < matched; i++)
         {
-            _saves?.Offer(keys[i], sequence.Keys.ParentOf(i), sequence.Blocks[i]);
+            OfferToStore(sequence, i);
+        }
+
+        if (matched > 0)
+        {
+            _connector?.Touch(keys[..matched]);
         }
 
         for (var i = matched; i < sequence.PromptLength / _layout.BlockTokens; i++)

@@ -38,8 +38,28 @@ public sealed partial class EngineCore
             }
 
             sequence.PublishedBlocks++;
-            _saves?.Offer(key, sequence.Keys.ParentOf(i), node);
+            OfferToStore(sequence, i);
             ForgetInFlight(sequence, key);
+        }
+    }
+
+    private void OfferToStore(Sequence sequence, int block) =>
+        _saves?.Offer(
+            sequence.Keys.Keys[block], sequence.Keys.ParentOf(block), sequence.Blocks[block],
+            sequence.Attributes[block]);
+
+    /// <summary>
+    /// Has the blocks of a complete prompt kept as long as was asked, as far as no save of this sequence says so.
+    /// </summary>
+    private void RetainPrompt(Sequence sequence)
+    {
+        var count = _saves is null ? 0 : Math.Min(sequence.Attributes.RetainedBlocks, sequence.PublishedBlocks);
+        for (var first = 0; first < count;)
+        {
+            var end = Math.Min(sequence.Attributes.RunEnd(first), count);
+            _saves!.Retain(
+                sequence.Keys.Keys[first..end], sequence.BlockIds[first..end], sequence.Attributes[first]);
+            first = end;
         }
     }
 

@@ -199,6 +199,7 @@ public sealed partial class EngineCore
     private void ReportPrefill(Sequence sequence)
     {
         sequence.PrefillReported = true;
+        RetainPrompt(sequence);
         _events.Add(PrefillEvent(EngineEventKind.PrefillFinished, sequence));
     }
 

@@ -34,8 +34,27 @@ public interface IKvConnector
     /// <param name="keys">Keys of the blocks, in prefix order.</param>
     /// <param name="parentKeys">Key of each block's predecessor; the root key for a first block.</param>
     /// <param name="blockIds">The pool blocks.</param>
+    /// <param name="attributes">What comes with each block.</param>
     /// <returns>A ticket, or -1 when the connector can take no more at the moment; the engine may try again.</returns>
-    long BeginSave(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds);
+    long BeginSave(
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds,
+        ReadOnlySpan<BlockAttributes> attributes);
+
+    /// <summary>
+    /// Has blocks that are stored already kept longer than before, never shorter. Those that are not stored are passed
+    /// over, and so may all be where too much is to be done.
+    /// </summary>
+    /// <param name="keys">Keys, in prefix order.</param>
+    /// <param name="retention">How long.</param>
+    /// <param name="blockClass">What they belong to.</param>
+    void Retain(ReadOnlySpan<BlockKey> keys, in BlockRetention retention, BlockClass blockClass);
+
+    /// <summary>
+    /// Says that blocks were used although they were not loaded, so that the store does not take them for forgotten.
+    /// May be passed over where too much is to be done.
+    /// </summary>
+    /// <param name="keys">Keys, in prefix order.</param>
+    void Touch(ReadOnlySpan<BlockKey> keys);
 
     /// <summary>Whether blocks can be swapped out; may change at any time.</summary>
     bool CanSwap { get; }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.KvCache;
 
@@ -16,11 +17,15 @@ internal sealed class SaveQueue
     private readonly BlockPool _pool;
     private readonly int _savingBlocksMax;
     private readonly Dictionary<long, int[]> _begun = [];
+    private readonly Dictionary<int, Retained> _retainedWhenSaved = [];
     private readonly SaveState[] _states;
+    private readonly BlockAttributes[] _attributesOf;
     private readonly Pending[] _ring;
     private readonly BlockKey[] _keys;
     private readonly BlockKey[] _parentKeys;
     private readonly int[] _blockIds;
+    private readonly BlockAttributes[] _attributes;
+    private readonly List<BlockKey> _retained = [];
     private int _first;
 
     public SaveQueue(IKvConnector connector, BlockPool pool, EngineOptions options)
@@ -29,10 +34,13 @@ internal sealed class SaveQueue
         _pool = pool;
         _savingBlocksMax = Math.Max(1, pool.BlockCount / PoolShareOfSaves);
         _states = new SaveState[pool.BlockCount];
+        _attributesOf = new BlockAttributes[pool.BlockCount];
+        Array.Fill(_attributesOf, BlockAttributes.Default);
         _ring = new Pending[options.SavesPendingBlocksMax];
         _keys = new BlockKey[options.SaveBatchBlocksMax];
         _parentKeys = new BlockKey[options.SaveBatchBlocksMax];
         _blockIds = new int[options.SaveBatchBlocksMax];
+        _attributes = new BlockAttributes[options.SaveBatchBlocksMax];
     }
 
     private enum SaveState : byte
@@ -54,14 +62,22 @@ internal sealed class SaveQueue
     public long Dropped { get; private set; }
 
     /// <summary>A block was published: whatever was known of the block id belongs to what it held before.</summary>
-    public void Published(int blockId, bool fromStore) =>
+    public void Published(int blockId, bool fromStore)
+    {
         _states[blockId] = fromStore ? SaveState.Saved : SaveState.Unsaved;
+        _attributesOf[blockId] = BlockAttributes.Default;
+    }
 
     /// <summary>
     /// Puts a published block into the queue unless it is saved or on its way, or there is nowhere to save it.
     /// </summary>
-    public void Offer(in BlockKey key, in BlockKey parentKey, int blockId)
+    public void Offer(in BlockKey key, in BlockKey parentKey, int blockId, BlockAttributes attributes)
     {
+        if (_states[blockId] == SaveState.Waiting)
+        {
+            _attributesOf[blockId] = PromptAttributes.Strongest(_attributesOf[blockId], attributes);
+        }
+
         if (_states[blockId] != SaveState.Unsaved || !_connector.CanSave)
         {
             return;
@@ -75,6 +91,46 @@ internal sealed class SaveQueue
 
         _ring[(_first + WaitingCount++) % _ring.Length] = new Pending(key, parentKey, blockId);
         _states[blockId] = SaveState.Waiting;
+        _attributesOf[blockId] = attributes;
+    }
+
+    /// <summary>
+    /// Has published blocks kept longer: at once where they are saved, with their save where they wait for it, and
+    /// after it where it is under way. A save that has these very attributes says it already.
+    /// </summary>
+    public void Retain(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<int> blockIds, BlockAttributes attributes)
+    {
+        _retained.Clear();
+        for (var i = 0; i < keys.Length; i++)
+        {
+            var blockId = blockIds[i];
+            if (ReferenceEquals(_attributesOf[blockId], attributes) && _states[blockId] != SaveState.Unsaved)
+            {
+                continue;
+            }
+
+            switch (_states[blockId])
+            {
+                case SaveState.Waiting:
+                    _attributesOf[blockId] = PromptAttributes.Strongest(_attributesOf[blockId], attributes);
+                    break;
+                case SaveState.Saving:
+                    _retainedWhenSaved[blockId] = new Retained(
+                        keys[i],
+                        _retainedWhenSaved.TryGetValue(blockId, out var before)
+                            ? PromptAttributes.Strongest(before.Attributes, attributes)
+                            : attributes);
+                    break;
+                default:
+                    _retained.Add(keys[i]);
+                    break;
+            }
+        }
+
+        if (_retained.Count > 0)
+        {
+            _connector.Retain(CollectionsMarshal.AsSpan(_retained), attributes.Retention, attributes.Class);
+        }
     }
 
     /// <summary>Hands waiting blocks over until none is left or the connector takes no more.</summary>
@@ -90,7 +146,8 @@ internal sealed class SaveQueue
             }
 
             var ticket = _connector.BeginSave(
-                _keys.AsSpan(0, count), _parentKeys.AsSpan(0, count), _blockIds.AsSpan(0, count));
+                _keys.AsSpan(0, count), _parentKeys.AsSpan(0, count), _blockIds.AsSpan(0, count),
+                _attributes.AsSpan(0, count));
             if (ticket < 0)
             {
                 return;
@@ -124,6 +181,10 @@ internal sealed class SaveQueue
             // A block that was not saved is offered again by the next sequence that finds it in the prefix tree.
             _states[blockIds[i]] = i < done.BlocksDone ? SaveState.Saved : SaveState.Unsaved;
             _pool.Release(blockIds[i]);
+            if (_retainedWhenSaved.Remove(blockIds[i], out var retained))
+            {
+                _connector.Retain([retained.Key], retained.Attributes.Retention, retained.Attributes.Class);
+            }
         }
 
         Saved += Math.Min(done.BlocksDone, blockIds.Length);
@@ -169,6 +230,7 @@ internal sealed class SaveQueue
             _keys[count] = pending.Key;
             _parentKeys[count] = pending.ParentKey;
             _blockIds[count] = pending.BlockId;
+            _attributes[count] = _attributesOf[pending.BlockId];
             count++;
         }
 
@@ -187,4 +249,6 @@ internal sealed class SaveQueue
     }
 
     private readonly record struct Pending(BlockKey Key, BlockKey ParentKey, int BlockId);
+
+    private readonly record struct Retained(BlockKey Key, BlockAttributes Attributes);
 }

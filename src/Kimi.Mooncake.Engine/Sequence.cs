@@ -46,6 +46,7 @@ public sealed class Sequence
         StopTokens = [.. request.StopTokens];
         ReportProgress = request.ReportProgress;
         Submitted = submitted;
+        Attributes = new PromptAttributes(tenant.Attributes, request.Retain, PromptLength, blockTokens);
         Keys = new BlockKeyChain(root, blockTokens);
         Keys.Extend(Tokens[..PromptLength]);
     }
@@ -89,6 +90,8 @@ public sealed class Sequence
     internal TimeSpan Submitted { get; }
 
     internal BlockKeyChain Keys { get; }
+
+    internal PromptAttributes Attributes { get; }
 
     internal BlockTable Blocks { get; } = new();
 

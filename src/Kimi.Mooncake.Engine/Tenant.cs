@@ -1,9 +1,14 @@
+using Kimi.Mooncake.Core;
+
 namespace Kimi.Mooncake.Engine;
 
 /// <summary>What the engine has done for one tenant, as far as it must be known to share fairly.</summary>
 internal sealed class Tenant(string name)
 {
     public string Name { get; } = name;
+
+    /// <summary>What comes with its blocks unless a request asks for more.</summary>
+    public BlockAttributes Attributes { get; } = new(name, default, BlockClass.Prompt);
 
     /// <summary>Its sequences that have not ended.</summary>
     public int Live { get; set; }

@@ -47,6 +47,17 @@ public static class RetentionMessages
         ? (BlockClass)message
         : throw FieldCheck.Fault("block_class", $"{(int)message}", "0 or 1");
 
+    /// <summary>What comes with the blocks of a put.</summary>
+    /// <exception cref="InvalidDataException">A field is out of its range; the message names it.</exception>
+    public static BlockAttributes ToAttributes(Wire.BeginPutRequest message)
+    {
+        ArgumentNullException.ThrowIfNull(message);
+        return new BlockAttributes(
+            FieldCheck.Text(message.Tenant, "tenant", 0, GenerationMessages.TenantCharsMax),
+            ToRetention(message.Retention),
+            ToClass(message.BlockClass));
+    }
+
     /// <summary>The prefixes of a request.</summary>
     /// <exception cref="InvalidDataException">There are too many, or a field is out of its range.</exception>
     public static IReadOnlyList<RetainedPrefix> ToPrefixes(IReadOnlyCollection<Wire.RetainedPrefix> messages)

@@ -174,6 +174,7 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
     private List<Metric> Metrics(in EngineStatus status)
     {
         var metrics = WorkerMetrics.Of(status, Runner.Times, HandOvers, _store?.Statistics());
+        _connector?.AddMetrics(metrics);
         _peerConnector?.AddMetrics(metrics);
         return metrics;
     }

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Kernels;
@@ -21,6 +22,7 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
     private readonly ConcurrentQueue<(KvTransferDone Done, StoreConnectorLane? Lane)> _done = new();
     private readonly StoreConnectorLane _loads;
     private readonly StoreConnectorLane _saves;
+    private readonly StoreNotices _notices;
     private long _lastTicket;
 
     /// <summary>Starts the threads.</summary>
@@ -51,6 +53,7 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
         _rate = rate;
         _loads = new StoreConnectorLane("kv load", options.LoadThreads, options.QueuedLoadsMax, Load, Finish);
         _saves = new StoreConnectorLane("kv save", options.SaveThreads, options.QueuedSavesMax, Save, Finish);
+        _notices = new StoreNotices(store, options.QueuedNoticesMax);
     }
 
     /// <inheritdoc />
@@ -58,15 +61,27 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
 
     /// <inheritdoc />
     public long BeginLoad(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<int> blockIds) =>
-        Begin(_loads, keys, keys, blockIds);
+        Begin(_loads, keys, [], blockIds, []);
 
     /// <inheritdoc />
     public bool CanSave => true;
 
     /// <inheritdoc />
     public long BeginSave(
-        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds) =>
-        Begin(_saves, keys, parentKeys, blockIds);
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds,
+        ReadOnlySpan<BlockAttributes> attributes) =>
+        parentKeys.Length == keys.Length && attributes.Length == keys.Length
+            ? Begin(_saves, keys, parentKeys, blockIds, attributes)
+            : throw new ArgumentException(
+                $"{keys.Length} keys need as many parent keys and attributes, not {parentKeys.Length} and " +
+                $"{attributes.Length}");
+
+    /// <inheritdoc />
+    public void Retain(ReadOnlySpan<BlockKey> keys, in BlockRetention retention, BlockClass blockClass) =>
+        _notices.Retain(keys, retention);
+
+    /// <inheritdoc />
+    public void Touch(ReadOnlySpan<BlockKey> keys) => _notices.Touch(keys);
 
     /// <inheritdoc />
     public bool CanSwap => true;
@@ -75,7 +90,7 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
     public long BeginSwapOut(long sequenceId, ReadOnlySpan<int> blockIds)
     {
         var keys = _swaps.Open(sequenceId, blockIds.Length);
-        var ticket = Begin(_saves, keys, keys, blockIds);
+        var ticket = Begin(_saves, keys, [], blockIds, []);
         if (ticket < 0)
         {
             _swaps.Drop(sequenceId);
@@ -88,7 +103,7 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
     public long BeginSwapIn(long sequenceId, ReadOnlySpan<int> blockIds)
     {
         var keys = _swaps.KeysOf(sequenceId, blockIds.Length);
-        return Begin(_loads, keys, keys, blockIds);
+        return Begin(_loads, keys, [], blockIds, []);
     }
 
     /// <inheritdoc />
@@ -108,16 +123,22 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
     {
         _loads.Dispose();
         _saves.Dispose();
+        _notices.Dispose();
     }
+
+    /// <summary>The counters under their Prometheus names.</summary>
+    public void AddMetrics(List<Metric> metrics) => metrics.Add(new Metric(
+        "kv_store_notices_dropped_total", true,
+        "Times the store was not told that blocks were used or are to be kept, because too much waited.",
+        _notices.Dropped));
 
     private long Begin(
         StoreConnectorLane lane, ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parents,
-        ReadOnlySpan<int> blockIds)
+        ReadOnlySpan<int> blockIds, ReadOnlySpan<BlockAttributes> attributes)
     {
-        if (parents.Length != keys.Length || blockIds.Length != keys.Length)
+        if (blockIds.Length != keys.Length)
         {
-            throw new ArgumentException(
-                $"{keys.Length} keys need as many parent keys and blocks, not {parents.Length} and {blockIds.Length}");
+            throw new ArgumentException($"{keys.Length} keys need as many blocks, not {blockIds.Length}");
         }
 
         foreach (var blockId in blockIds)
@@ -133,21 +154,21 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
             return ticket;
         }
 
-        return lane.TryBegin(ticket, keys, parents, blockIds) ? ticket : -1;
+        return lane.TryBegin(ticket, keys, parents, blockIds, attributes) ? ticket : -1;
     }
 
-    private bool Load(BlockKey key, BlockKey parent, int blockId)
+    private bool Load(MovingBlock block)
     {
         var started = _rate?.Start() ?? 0;
-        var found = _store.TryGet(key, _memory.Block(blockId));
+        var found = _store.TryGet(block.Key, _memory.Block(block.BlockId));
         Measure(found, started);
         return found;
     }
 
-    private bool Save(BlockKey key, BlockKey parent, int blockId)
+    private bool Save(MovingBlock block)
     {
         var started = _rate?.Start() ?? 0;
-        var result = _store.Put(key, parent, _memory.Block(blockId));
+        var result = _store.Put(block.Key, block.Parent, _memory.Block(block.BlockId), block.Attributes);
         Measure(result == PutResult.Stored, started);
         return result is PutResult.Stored or PutResult.Duplicate;
     }

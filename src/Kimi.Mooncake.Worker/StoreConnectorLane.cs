@@ -8,7 +8,7 @@ namespace Kimi.Mooncake.Worker;
 /// </summary>
 internal sealed class StoreConnectorLane : IDisposable
 {
-    private readonly Func<BlockKey, BlockKey, int, bool> _move;
+    private readonly Func<MovingBlock, bool> _move;
     private readonly Action<StoreConnectorLane, long, int> _finished;
     private readonly int _transfersMax;
     private readonly Lock _gate = new();
@@ -23,12 +23,12 @@ internal sealed class StoreConnectorLane : IDisposable
     /// <param name="name">Name of the threads.</param>
     /// <param name="threads">Number of threads.</param>
     /// <param name="transfersMax">Most transfers begun and not yet released.</param>
-    /// <param name="move">Moves one block (key, parent key, pool block); false when it could not.</param>
+    /// <param name="move">Moves one block; false when it could not.</param>
     /// <param name="finished">
     /// Told of the ticket and the leading blocks that were moved, on a thread of the lane.
     /// </param>
     public StoreConnectorLane(
-        string name, int threads, int transfersMax, Func<BlockKey, BlockKey, int, bool> move,
+        string name, int threads, int transfersMax, Func<MovingBlock, bool> move,
         Action<StoreConnectorLane, long, int> finished)
     {
         _move = move;
@@ -42,9 +42,13 @@ internal sealed class StoreConnectorLane : IDisposable
         }
     }
 
-    /// <summary>Queues a transfer of at least one block; false when the lane is full or closed.</summary>
+    /// <summary>
+    /// Queues a transfer of at least one block, with parents and attributes for each or for none; false when the lane
+    /// is full or closed.
+    /// </summary>
     public bool TryBegin(
-        long ticket, ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parents, ReadOnlySpan<int> blockIds)
+        long ticket, ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parents, ReadOnlySpan<int> blockIds,
+        ReadOnlySpan<BlockAttributes> attributes)
     {
         lock (_gate)
         {
@@ -59,7 +63,7 @@ internal sealed class StoreConnectorLane : IDisposable
                 transfer = new Transfer();
             }
 
-            transfer.Begin(ticket, keys, parents, blockIds);
+            transfer.Begin(ticket, keys, parents, blockIds, attributes);
             _waiting.Enqueue(transfer);
         }
 
@@ -109,8 +113,7 @@ internal sealed class StoreConnectorLane : IDisposable
             }
 
             // After a gap the engine can use nothing, so that the rest is not worth moving.
-            var moved = index < transfer.Leading &&
-                _move(transfer.Keys[index], transfer.Parents[index], transfer.BlockIds[index]);
+            var moved = index < transfer.Leading && _move(transfer[index]);
             Complete(transfer, index, moved);
         }
     }
@@ -158,17 +161,12 @@ internal sealed class StoreConnectorLane : IDisposable
     /// <summary>One begun transfer; the objects and their arrays are used again.</summary>
     private sealed class Transfer
     {
+        private MovingBlock[] _blocks = [];
         private volatile int _leading;
 
         public long Ticket { get; private set; }
 
         public int Count { get; private set; }
-
-        public BlockKey[] Keys { get; private set; } = [];
-
-        public BlockKey[] Parents { get; private set; } = [];
-
-        public int[] BlockIds { get; private set; } = [];
 
         public int Taken { get; set; }
 
@@ -181,14 +179,15 @@ internal sealed class StoreConnectorLane : IDisposable
             set => _leading = value;
         }
 
+        public MovingBlock this[int index] => _blocks[index];
+
         public void Begin(
-            long ticket, ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parents, ReadOnlySpan<int> blockIds)
+            long ticket, ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parents, ReadOnlySpan<int> blockIds,
+            ReadOnlySpan<BlockAttributes> attributes)
         {
-            if (Keys.Length < keys.Length)
+            if (_blocks.Length < keys.Length)
             {
-                Keys = new BlockKey[keys.Length];
-                Parents = new BlockKey[keys.Length];
-                BlockIds = new int[keys.Length];
+                _blocks = new MovingBlock[keys.Length];
             }
 
             Ticket = ticket;
@@ -196,9 +195,14 @@ internal sealed class StoreConnectorLane : IDisposable
             Taken = 0;
             Completed = 0;
             Leading = keys.Length;
-            keys.CopyTo(Keys);
-            parents.CopyTo(Parents);
-            blockIds.CopyTo(BlockIds);
+            for (var i = 0; i < keys.Length; i++)
+            {
+                _blocks[i] = new MovingBlock(
+                    keys[i],
+                    parents.IsEmpty ? default : parents[i],
+                    blockIds[i],
+                    attributes.IsEmpty ? BlockAttributes.Default : attributes[i]);
+            }
         }
     }
 }

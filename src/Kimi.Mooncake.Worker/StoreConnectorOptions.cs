@@ -20,4 +20,11 @@ public sealed record StoreConnectorOptions
     /// <summary>Most saves begun and not yet taken as done; one more is turned down and tried again later.</summary>
     [Setting("Most saves that wait or run at once.", Unit = "transfers", Min = 1, Max = 65_536)]
     public int QueuedSavesMax { get; init; } = 256;
+
+    /// <summary>
+    /// Most calls that tell the store of blocks used from the pool or to be kept longer; one more is dropped.
+    /// </summary>
+    [Setting("Most notices for the store, of blocks used from the pool or to be kept longer, that wait at once.",
+        Unit = "notices", Min = 1, Max = 65_536)]
+    public int QueuedNoticesMax { get; init; } = 1024;
 }

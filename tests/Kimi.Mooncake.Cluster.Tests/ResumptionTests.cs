@@ -64,6 +64,21 @@ internal sealed class ResumptionTests
     }
 
     [Test]
+    public async Task Stream_GoesOnElsewhere_TellsTheOtherWorkerTenantAndRetentionToo()
+    {
+        await AddTwoOfWhichTheFirstUsedDiesAsync(afterTokens: 2);
+        RetainedPrefix kept = new(2, new BlockRetention(PinKind.Soft, PinSeconds: 60), BlockClass.Context);
+        var request = Request(sampled: false) with { Tenant = "acme", CacheSalt = "salt", Retain = [kept] };
+
+        await GenerationStream.Start(_cluster.Generator(), request);
+
+        var requests = _workers.SelectMany(worker => worker.Requests).ToArray();
+        Assert.That(requests, Has.Length.EqualTo(2));
+        Assert.That(requests.Select(r => (r.Tenant, r.CacheSalt)), Is.All.EqualTo(("acme", "salt")));
+        Assert.That(requests.SelectMany(r => r.Retain), Is.EqualTo(new[] { kept, kept }));
+    }
+
+    [Test]
     public async Task Stream_WorkersProcessEnds_GoesOnElsewhere()
     {
         var first = await _cluster.AddAsync("d1", NodeRoles.Decode, new SimulatedWorker { HangsAfterTokens = 2 });

@@ -37,6 +37,14 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
 
     public List<int> SaveSizes { get; } = [];
 
+    /// <summary>What came with each block that was saved or is being saved.</summary>
+    public Dictionary<BlockKey, BlockAttributes> Attributes { get; } = [];
+
+    /// <summary>What was asked for blocks that are stored already.</summary>
+    public List<(BlockKey Key, BlockRetention Retention, BlockClass Class)> Retained { get; } = [];
+
+    public List<BlockKey> Touched { get; } = [];
+
     public int CountStored(ReadOnlySpan<BlockKey> keys)
     {
         var count = 0;
@@ -52,8 +60,10 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
         Begin(new Transfer(Move.Load, keys.ToArray(), blockIds.ToArray()));
 
     public long BeginSave(
-        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds)
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds,
+        ReadOnlySpan<BlockAttributes> attributes)
     {
+        Assert.That(attributes.Length, Is.EqualTo(keys.Length));
         Assert.That(parentKeys.Length, Is.EqualTo(keys.Length));
         for (var i = 1; i < keys.Length; i++)
         {
@@ -64,10 +74,24 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
         if (ticket >= 0)
         {
             SaveSizes.Add(keys.Length);
+            for (var i = 0; i < keys.Length; i++)
+            {
+                Attributes[keys[i]] = attributes[i];
+            }
         }
 
         return ticket;
     }
+
+    public void Retain(ReadOnlySpan<BlockKey> keys, in BlockRetention retention, BlockClass blockClass)
+    {
+        foreach (var key in keys)
+        {
+            Retained.Add((key, retention, blockClass));
+        }
+    }
+
+    public void Touch(ReadOnlySpan<BlockKey> keys) => Touched.AddRange(keys);
 
     public long BeginSwapOut(long sequenceId, ReadOnlySpan<int> blockIds)
     {

@@ -30,12 +30,26 @@ internal sealed class BadMessageTests
         yield return Case("sampling.frequency_penalty", message => message.Sampling.FrequencyPenalty = -3);
         yield return Case("sampling.repetition_penalty", message => message.Sampling.RepetitionPenalty = 0);
         yield return Case("sampling.top_logprobs", message => message.Sampling.TopLogprobs = 21);
+        yield return Case("retain", message => message.Retain.Add(
+            Enumerable.Repeat(new Wire.RetainedPrefix { Tokens = 1 }, RetentionMessages.RetainedPrefixesMax + 1)));
+        yield return Case("retain.tokens", message => message.Retain.Add(new Wire.RetainedPrefix()));
+        yield return Case("retention.pin", message => message.Retain.Add(Kept(new() { Pin = (Wire.PinKind)3 })));
+        yield return Case(
+            "retention.pin_seconds", message => message.Retain.Add(Kept(new() { PinSeconds = uint.MaxValue })));
+        yield return Case(
+            "retention.lifetime_seconds",
+            message => message.Retain.Add(Kept(new() { LifetimeSeconds = BlockRetention.SecondsMax + 1 })));
+        yield return Case("retention.priority", message => message.Retain.Add(Kept(new() { Priority = 4 })));
+        yield return Case("block_class", message => message.Retain.Add(
+            new Wire.RetainedPrefix { Tokens = 1, BlockClass = (Wire.BlockClass)2 }));
         yield return Case(
             "sampling.logit_bias[0].bias",
             message => message.Sampling.LogitBias.Add(new Wire.LogitBias { Bias = float.PositiveInfinity }));
         yield return Case(
             "sampling.logit_bias[1].token_id",
             message => message.Sampling.LogitBias.Add([new Wire.LogitBias(), new Wire.LogitBias()]));
+
+        static Wire.RetainedPrefix Kept(Wire.BlockRetention retention) => new() { Tokens = 1, Retention = retention };
 
         static TestCaseData Case(string field, Action<Wire.GenerateRequest> damage) =>
             new TestCaseData(field, damage).SetArgDisplayNames(field);

@@ -49,6 +49,32 @@ internal sealed class RoundTripTests
     }
 
     [Test]
+    public void Attributes_ThroughAPut_AreTheSame([Range(1, 3)] int seed)
+    {
+        var random = new Random(seed);
+        for (var round = 0; round < Rounds; round++)
+        {
+            var attributes = new BlockAttributes(
+                $"tenant-{random.Next(5)}", Retention(random), (BlockClass)random.Next(2));
+
+            var bytes = new Wire.BeginPutRequest
+            {
+                Tenant = attributes.Tenant,
+                Retention = RetentionMessages.ToMessage(attributes.Retention),
+                BlockClass = RetentionMessages.ToMessage(attributes.Class),
+            }.ToByteArray();
+            var back = RetentionMessages.ToAttributes(Wire.BeginPutRequest.Parser.ParseFrom(bytes));
+
+            Assert.That(back, Is.EqualTo(attributes), $"seed {seed}, round {round}");
+        }
+    }
+
+    [Test]
+    public void Attributes_OfAPutThatSaysNone_AreTheDefault() =>
+        Assert.That(
+            RetentionMessages.ToAttributes(new Wire.BeginPutRequest()), Is.EqualTo(BlockAttributes.Default));
+
+    [Test]
     public void Card_ThroughBytes_IsTheSame()
     {
         var card = new ModelCard(
@@ -92,7 +118,15 @@ internal sealed class RoundTripTests
         SourceAddress = random.Next(2) == 0 ? "" : "http://127.0.0.1:9092",
         SourceBlocks = random.Next(0, 4096),
         ReportProgress = random.Next(2) == 0,
+        Retain = [.. Enumerable.Range(0, random.Next(4)).Select(_ => new RetainedPrefix(
+            random.Next(1, 1_000_000), Retention(random), (BlockClass)random.Next(2)))],
     };
+
+    private static BlockRetention Retention(Random random) => new(
+        (PinKind)random.Next(3),
+        random.Next(BlockRetention.SecondsMax + 1),
+        random.Next(BlockRetention.SecondsMax + 1),
+        random.Next(BlockRetention.PriorityMax + 1));
 
     private static GenerationEvent Event(Random random)
     {

@@ -1,6 +1,8 @@
 using System.Runtime.InteropServices;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
+using Kimi.Mooncake.Tests;
+using Kimi.Mooncake.Worker.Tests.Peers;
 
 namespace Kimi.Mooncake.Worker.Tests;
 
@@ -192,6 +194,40 @@ internal sealed class HandOverTests
         Assert.That(answer.Tokens, Is.Not.Empty);
         Assert.That(Computed(node), Is.EqualTo(prompt.Length));
         Assert.That(node.Metric("imported_tokens_total"), Is.Zero);
+    }
+
+    [Test]
+    public async Task Generate_WithTenantAndRetention_BothReachTheStoresOfBothWorkers()
+    {
+        // Arrange
+        using var folders = new TemporaryFolder();
+        var clock = new TestClock();
+        await using var prefill = await WorkerNode.StartAsync(
+            new NodePlan { StoreFolder = Path.Combine(folders.Path, "prefill"), StoreTime = clock });
+        await using var decode = await WorkerNode.StartAsync(
+            new NodePlan { StoreFolder = Path.Combine(folders.Path, "decode"), StoreTime = clock });
+        var minute = new BlockRetention(LifetimeSeconds: 60);
+        var request = WorkerNode.Request(Prompt(4 * BlockTokens, 8), prefill.Address, maxNewTokens: 1) with
+        {
+            Tenant = "acme",
+            Retain = [new RetainedPrefix(3 * BlockTokens, minute, BlockClass.Context)],
+        };
+
+        // Act
+        await decode.AskAsync(request);
+
+        // Assert
+        foreach (var node in new[] { prefill, decode })
+        {
+            await WorkerNode.UntilAsync(
+                () => node.Store!.Tenants() is [{ Name: "acme", Blocks: 4 }], "the blocks are stored for acme");
+        }
+
+        clock.Advance(TimeSpan.FromSeconds(61));
+        foreach (var node in new[] { prefill, decode })
+        {
+            Assert.That(node.StoredBlocks(request), Is.EqualTo([false, false, false, true]));
+        }
     }
 
     [Test]

@@ -1,7 +1,9 @@
 using System.Security.Cryptography;
+using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Store;
+using Kimi.Mooncake.Worker.Tests.Peers;
 
 namespace Kimi.Mooncake.Worker.Tests;
 
@@ -11,6 +13,7 @@ public sealed class StoreConnectorTests
     private static readonly KvLayout Layout = new(KvElementType.F32, 2, 12, 4, 16);
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
+    private TestClock _clock = null!;
     private SemaphoreSlim _woken = null!;
     private string _folder = null!;
     private KvBlockStore _store = null!;
@@ -19,9 +22,10 @@ public sealed class StoreConnectorTests
     [SetUp]
     public void Open()
     {
+        _clock = new TestClock();
         _woken = new SemaphoreSlim(0);
         _folder = Directory.CreateTempSubdirectory("store-connector-").FullName;
-        _store = KvBlockStore.Open(new KvBlockStoreOptions { Directory = _folder }, Layout, "test-model");
+        _store = KvBlockStore.Open(new KvBlockStoreOptions { Directory = _folder }, Layout, "test-model", time: _clock);
         _memory = new PagedKvMemory(Layout, PoolBlocks);
     }
 
@@ -41,7 +45,7 @@ public sealed class StoreConnectorTests
         var keys = Keys(0, 20);
         Fill(0, 20);
 
-        var saved = await TakeAsync(connector, connector.BeginSave(keys, Parents(keys), Ids(0, 20)));
+        var saved = await TakeAsync(connector, Save(connector, keys, 20));
         var loaded = await TakeAsync(connector, connector.BeginLoad(keys, Ids(30, 20)));
 
         Assert.That(saved, Is.EqualTo(20));
@@ -71,10 +75,10 @@ public sealed class StoreConnectorTests
     {
         using var connector = Connect();
         var keys = Keys(0, 5);
-        await TakeAsync(connector, connector.BeginSave(keys, Parents(keys), Ids(0, 5)));
+        await TakeAsync(connector, Save(connector, keys, 5));
 
         Assert.That(
-            await TakeAsync(connector, connector.BeginSave(keys, Parents(keys), Ids(0, 5))), Is.EqualTo(5));
+            await TakeAsync(connector, Save(connector, keys, 5)), Is.EqualTo(5));
     }
 
     [Test]
@@ -86,7 +90,7 @@ public sealed class StoreConnectorTests
         connector.BeginLoad(keys, Ids(1, 1));
 
         Assert.That(connector.BeginLoad(keys, Ids(2, 1)), Is.EqualTo(-1));
-        Assert.That(connector.BeginSave(keys, keys, Ids(3, 1)), Is.Not.EqualTo(-1), "saves have a queue of their own");
+        Assert.That(Save(connector, keys, 1), Is.Not.EqualTo(-1), "saves have a queue of their own");
         await WaitAsync();
         await WaitAsync();
         await WaitAsync();
@@ -108,13 +112,68 @@ public sealed class StoreConnectorTests
     }
 
     [Test]
+    public async Task Save_WithAttributes_GivesThemToTheStore()
+    {
+        using var connector = Connect();
+        var keys = Keys(0, 4);
+        var minute = new BlockAttributes("acme", new BlockRetention(LifetimeSeconds: 60), BlockClass.Prompt);
+        var day = new BlockAttributes("other", new BlockRetention(LifetimeSeconds: 86_400), BlockClass.Context);
+
+        await TakeAsync(
+            connector, connector.BeginSave(keys, Parents(keys), Ids(0, 4), [minute, minute, minute, day]));
+
+        Assert.That(
+            _store.Tenants().Select(tenant => (tenant.Name, tenant.Blocks)),
+            Is.EquivalentTo(new[] { ("acme", 3L), ("other", 1L) }));
+        _clock.Advance(TimeSpan.FromSeconds(61));
+        Assert.That(keys.Select(key => _store.Contains(key)), Is.EqualTo(new[] { false, false, false, true }));
+    }
+
+    [Test]
+    public async Task Retain_StoredBlocks_AreKeptLonger()
+    {
+        var keys = Keys(0, 4);
+        using (var connector = Connect())
+        {
+            var minute = new BlockAttributes("", new BlockRetention(LifetimeSeconds: 60), BlockClass.Prompt);
+            await TakeAsync(
+                connector, connector.BeginSave(keys, Parents(keys), Ids(0, 4), [minute, minute, minute, minute]));
+
+            connector.Retain(keys.AsSpan(0, 2), new BlockRetention(LifetimeSeconds: 3600), BlockClass.Context);
+        }
+
+        _clock.Advance(TimeSpan.FromSeconds(61));
+        Assert.That(_store.CountStored(keys), Is.EqualTo(2), "what waits is passed on before the connector ends");
+    }
+
+    [Test]
+    public void Retain_MoreThanMayWait_IsDroppedAndCounted()
+    {
+        using var connector = Connect(new StoreConnectorOptions { QueuedNoticesMax = 1 });
+        var keys = Keys(0, 20_000);
+
+        for (var i = 0; i < 1000; i++)
+        {
+            connector.Touch(keys);
+        }
+
+        var metrics = new List<Metric>();
+        connector.AddMetrics(metrics);
+        Assert.That(
+            metrics.Single(metric => metric.Name == "kv_store_notices_dropped_total").Value, Is.InRange(1, 999));
+    }
+
+    [Test]
     public void Begin_WrongArguments_Throws()
     {
         using var connector = Connect();
         var keys = Keys(0, 2);
 
         Assert.Throws<ArgumentException>(() => connector.BeginLoad(keys, [1]));
-        Assert.Throws<ArgumentException>(() => connector.BeginSave(keys, [default], [1, 2]));
+        Assert.Throws<ArgumentException>(
+            () => connector.BeginSave(keys, [default], [1, 2], [BlockAttributes.Default, BlockAttributes.Default]));
+        Assert.Throws<ArgumentException>(
+            () => connector.BeginSave(keys, keys, [1, 2], [BlockAttributes.Default]));
         Assert.Throws<ArgumentOutOfRangeException>(() => connector.BeginLoad(keys, [1, PoolBlocks]));
         Assert.Throws<ArgumentOutOfRangeException>(() => connector.BeginLoad(keys, [1, -1]));
     }
@@ -126,7 +185,7 @@ public sealed class StoreConnectorTests
         var keys = Keys(0, 50);
         for (var i = 0; i < 20; i++)
         {
-            connector.BeginSave(keys, Parents(keys), Ids(0, 50));
+            Save(connector, keys, 50);
             connector.BeginLoad(keys, Ids(0, 50));
         }
 
@@ -150,7 +209,7 @@ public sealed class StoreConnectorTests
         using var connector = Connect(new StoreConnectorOptions { LoadThreads = 3, SaveThreads = 2 });
         Fill(0, 8);
         var keys = Keys(0, 8);
-        await TakeAsync(connector, connector.BeginSave(keys, Parents(keys), Ids(0, 8)));
+        await TakeAsync(connector, Save(connector, keys, 8));
         var begun = new HashSet<long>();
         await Task.WhenAll(Enumerable.Range(1, 4).Select(thread => Task.Run(() =>
         {
@@ -181,6 +240,9 @@ public sealed class StoreConnectorTests
 
     private StoreConnector Connect(StoreConnectorOptions? options = null) =>
         new(_store, _memory, options, () => _woken.Release());
+
+    private static long Save(StoreConnector connector, BlockKey[] keys, int blocks) => connector.BeginSave(
+        keys, Parents(keys), Ids(0, blocks), [.. Enumerable.Repeat(BlockAttributes.Default, keys.Length)]);
 
     private async Task<int> TakeAsync(StoreConnector connector, long ticket)
     {

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
+using Kimi.Mooncake.KvCache;
 using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Transfer;
 using Kimi.Mooncake.Worker.Peers;
@@ -27,6 +28,9 @@ internal sealed record NodePlan
 
     /// <summary>Folder of the worker's store; null for none.</summary>
     public string? StoreFolder { get; init; }
+
+    /// <summary>Clock of the store.</summary>
+    public TimeProvider StoreTime { get; init; } = TimeProvider.System;
 
     public PeerBlocksOptions Peers { get; init; } = new();
 }
@@ -56,7 +60,7 @@ internal sealed class WorkerNode : IAsyncDisposable
             ? null
             : KvBlockStore.Open(
                 new KvBlockStoreOptions { Directory = plan.StoreFolder, FlushIntervalMs = 10 },
-                KimiWorker.LayoutOf(_model, options), _model.Fingerprint);
+                KimiWorker.LayoutOf(_model, options), _model.Fingerprint, time: plan.StoreTime);
         Worker = new KimiWorker(
             _model,
             options,
@@ -73,6 +77,8 @@ internal sealed class WorkerNode : IAsyncDisposable
     }
 
     public KimiWorker Worker { get; }
+
+    public KvBlockStore? Store => _store;
 
     public TransferEngine Transfer { get; }
 
@@ -129,6 +135,16 @@ internal sealed class WorkerNode : IAsyncDisposable
 
     /// <summary>The logits from which a token after a prompt was drawn; null if that was elsewhere.</summary>
     public float[]? Logits(int[] prompt, int position) => _logits.GetValueOrDefault((Key(prompt), position));
+
+    /// <summary>Which full blocks of a prompt the store has.</summary>
+    public bool[] StoredBlocks(GenerationRequest request)
+    {
+        var model = Worker.Model;
+        var chain = new BlockKeyChain(
+            BlockKeyChain.Root(model.Fingerprint, model.KvLayout, request.CacheSalt), BlockTokens);
+        chain.Extend([.. request.PromptTokens]);
+        return [.. chain.Keys.ToArray().Select(key => _store!.Contains(key))];
+    }
 
     public double Metric(string name) => Worker.Status().Metrics.Single(metric => metric.Name == name).Value;
 

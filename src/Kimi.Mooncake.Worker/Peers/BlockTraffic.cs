@@ -29,6 +29,8 @@ internal sealed class BlockTraffic
     private long _putBlocks;
     private long _putBytes;
     private long _putsSkippedBlocks;
+    private long _retainedBlocks;
+    private long _retainSkippedBlocks;
     private long _sentPoolBlocks;
     private long _sentStoreBlocks;
     private long _sentBytes;
@@ -63,6 +65,10 @@ internal sealed class BlockTraffic
 
     public void AddPutSkipped(int blocks) => Interlocked.Add(ref _putsSkippedBlocks, blocks);
 
+    public void AddRetained(int blocks) => Interlocked.Add(ref _retainedBlocks, blocks);
+
+    public void AddRetainSkipped(int blocks) => Interlocked.Add(ref _retainSkippedBlocks, blocks);
+
     public void AddFailure(PeerFailure reason) => Interlocked.Increment(ref _failures[(int)reason]);
 
     public void AddSent(int blocks, long bytes, bool fromPool)
@@ -93,6 +99,11 @@ internal sealed class BlockTraffic
         Add(metrics, "kv_put_bytes_total", "Bytes of these blocks.", ref _putBytes);
         Add(metrics, "kv_put_skipped_blocks_total", "Blocks not offered to a store node because it failed lately.",
             ref _putsSkippedBlocks);
+        Add(metrics, "kv_retained_blocks_total", "Blocks that store nodes were told to keep longer.",
+            ref _retainedBlocks);
+        Add(metrics, "kv_retain_skipped_blocks_total",
+            "Blocks of which store nodes were not told so: too many calls ran, or one failed.",
+            ref _retainSkippedBlocks);
         Add(metrics, "kv_served_pool_blocks_total", "Blocks sent to other processes from the pool.",
             ref _sentPoolBlocks);
         Add(metrics, "kv_served_store_blocks_total", "Blocks sent to other processes from the store.",

@@ -141,6 +141,7 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
                 $"field parent_keys: {parents.Length} keys; expected {keys.Length}, one for each of keys");
         }
 
+        var attributes = Read(() => RetentionMessages.ToAttributes(request));
         if (request.BlockBytes != _sources.BlockBytes || request.ModelFingerprint != _fingerprint)
         {
             throw Fault(
@@ -149,7 +150,7 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
                 $"here blocks have {_sources.BlockBytes} bytes and the model is {_fingerprint}");
         }
 
-        if (!puts.TryBegin(keys, parents, out var id, out var wanted))
+        if (!puts.TryBegin(keys, parents, attributes, out var id, out var wanted))
         {
             throw Fault(
                 StatusCode.ResourceExhausted,
@@ -175,6 +176,17 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
             Stored = (uint)(stored ?? throw Fault(
                 StatusCode.FailedPrecondition, "no such put is open, or not all of its blocks have come")),
         };
+    }
+
+    /// <inheritdoc />
+    public override Task<Wire.RetainResponse> Retain(Wire.RetainRequest request, ServerCallContext context)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        RequirePuts();
+        var keys = ReadKeys(request.Keys, "keys");
+        var retention = Read(() => RetentionMessages.ToRetention(request.Retention));
+        Read(() => RetentionMessages.ToClass(request.BlockClass));
+        return Task.FromResult(new Wire.RetainResponse { Blocks = (uint)_sources.Store!.Retain(keys, retention) });
     }
 
     /// <summary>Gives open puts up. The server must have ended its calls before.</summary>
@@ -205,9 +217,14 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
                 $"field {field}: {bytes.Length / BlockKey.SizeBytes} keys; expected at most {_options.KeysMax}");
         }
 
+        return Read(() => BlockKeyMessages.ToKeys(bytes, field));
+    }
+
+    private static T Read<T>(Func<T> read)
+    {
         try
         {
-            return BlockKeyMessages.ToKeys(bytes, field);
+            return read();
         }
         catch (InvalidDataException fault)
         {

@@ -22,6 +22,7 @@ internal sealed class OpenPuts : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly Dictionary<ReservationId, Put> _puts = [];
     private readonly HashSet<BlockKey> _arriving = [];
+    private readonly Dictionary<BlockKey, BlockRetention> _retainedOnArrival = [];
     private int _ending;
     private bool _stopped;
     private bool _closed;
@@ -41,7 +42,8 @@ internal sealed class OpenPuts : IAsyncDisposable
     }
 
     private sealed record Put(
-        Reservation Reservation, int[] Slots, BlockKey[] Keys, BlockKey[] Parents, long BegunAt);
+        Reservation Reservation, int[] Slots, BlockKey[] Keys, BlockKey[] Parents, BlockAttributes Attributes,
+        long BegunAt);
 
     /// <summary>Puts that are open.</summary>
     public int Count
@@ -72,16 +74,23 @@ internal sealed class OpenPuts : IAsyncDisposable
     /// <summary>Reserves memory for the blocks that are wanted.</summary>
     /// <param name="keys">Keys on offer.</param>
     /// <param name="parents">Key of the block before each.</param>
+    /// <param name="attributes">What is stored with each; those that are stored already are kept as long.</param>
     /// <param name="id">The reservation; default when no block is wanted.</param>
     /// <param name="wanted">For each slot of the reservation the index of its key.</param>
     /// <returns>False when too many puts are open, or no memory is left for what is wanted.</returns>
     public bool TryBegin(
-        BlockKey[] keys, BlockKey[] parents, out ReservationId id, [NotNullWhen(true)] out int[]? wanted)
+        BlockKey[] keys, BlockKey[] parents, BlockAttributes attributes, out ReservationId id,
+        [NotNullWhen(true)] out int[]? wanted)
     {
+        if (attributes.Retention != default)
+        {
+            _store.Retain(keys, attributes.Retention);
+        }
+
         lock (_gate)
         {
             id = default;
-            wanted = Wanted(keys);
+            wanted = Wanted(keys, attributes.Retention);
             if (wanted.Length == 0)
             {
                 return true;
@@ -101,6 +110,7 @@ internal sealed class OpenPuts : IAsyncDisposable
                 slots,
                 Array.ConvertAll(wanted, index => keys[index]),
                 Array.ConvertAll(wanted, index => parents[index]),
+                attributes,
                 _time.GetTimestamp());
             id = put.Reservation.Id;
             _puts.Add(id, put);
@@ -169,13 +179,18 @@ internal sealed class OpenPuts : IAsyncDisposable
         _staging.Dispose();
     }
 
-    private int[] Wanted(BlockKey[] keys)
+    /// <summary>The keys that nobody sends; of those that somebody does, remembers how long they are kept.</summary>
+    private int[] Wanted(BlockKey[] keys, BlockRetention retention)
     {
         var wanted = new List<int>(keys.Length);
         var seen = new HashSet<BlockKey>();
         for (var i = 0; i < keys.Length; i++)
         {
-            if (!_store.Contains(keys[i]) && !_arriving.Contains(keys[i]) && seen.Add(keys[i]))
+            if (_arriving.Contains(keys[i]))
+            {
+                RetainOnArrival(keys[i], retention);
+            }
+            else if (!_store.Contains(keys[i]) && seen.Add(keys[i]))
             {
                 wanted.Add(i);
             }
@@ -184,12 +199,22 @@ internal sealed class OpenPuts : IAsyncDisposable
         return [.. wanted];
     }
 
+    private void RetainOnArrival(in BlockKey key, BlockRetention retention)
+    {
+        if (retention != default)
+        {
+            _retainedOnArrival[key] = _retainedOnArrival.TryGetValue(key, out var other)
+                ? BlockRetention.Strongest(other, retention)
+                : retention;
+        }
+    }
+
     private int Store(Put put)
     {
         var stored = 0;
         for (var i = 0; i < put.Slots.Length; i++)
         {
-            var result = _store.Put(put.Keys[i], put.Parents[i], _staging[put.Slots[i]]);
+            var result = _store.Put(put.Keys[i], put.Parents[i], _staging[put.Slots[i]], put.Attributes);
             stored += result == PutResult.Refused ? 0 : 1;
         }
 
@@ -233,9 +258,26 @@ internal sealed class OpenPuts : IAsyncDisposable
     private void Forget(Put put)
     {
         _staging.Give(put.Slots);
+        List<(BlockKey Key, BlockRetention Retention)> retained = [];
         lock (_gate)
         {
             _arriving.ExceptWith(put.Keys);
+            foreach (var key in put.Keys)
+            {
+                if (_retainedOnArrival.Remove(key, out var retention))
+                {
+                    retained.Add((key, retention));
+                }
+            }
+        }
+
+        foreach (var (key, retention) in retained)
+        {
+            _store.Retain([key], retention);
+        }
+
+        lock (_gate)
+        {
             _ending--;
         }
     }

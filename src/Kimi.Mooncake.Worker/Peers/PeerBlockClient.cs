@@ -69,6 +69,9 @@ internal sealed class PeerBlockClient(TransferEngine transfer, Func<string, Call
             ParentKeys = BlockKeyMessages.ToBytes(blocks.Parents),
             BlockBytes = checked((uint)blocks.BlockBytes),
             ModelFingerprint = blocks.Fingerprint,
+            Tenant = blocks.Attributes.Tenant,
+            Retention = RetentionMessages.ToMessage(blocks.Attributes.Retention),
+            BlockClass = RetentionMessages.ToMessage(blocks.Attributes.Class),
         };
         var client = Client(address);
         var begun = await client.BeginPutAsync(request, cancellationToken: cancellationToken)
@@ -89,6 +92,23 @@ internal sealed class PeerBlockClient(TransferEngine transfer, Func<string, Call
         var committed = await client.CommitPutAsync(commit, cancellationToken: cancellationToken)
             .ResponseAsync.ConfigureAwait(false);
         return (begun.Wanted.Count, (int)committed.Stored);
+    }
+
+    /// <summary>Has a store node keep blocks longer.</summary>
+    /// <returns>Blocks that it has.</returns>
+    public async Task<int> RetainAsync(
+        string address, BlockKey[] keys, BlockRetention retention, BlockClass blockClass,
+        CancellationToken cancellationToken)
+    {
+        var request = new Wire.RetainRequest
+        {
+            Keys = BlockKeyMessages.ToBytes(keys),
+            Retention = RetentionMessages.ToMessage(retention),
+            BlockClass = RetentionMessages.ToMessage(blockClass),
+        };
+        var response = await Client(address).RetainAsync(request, cancellationToken: cancellationToken)
+            .ResponseAsync.ConfigureAwait(false);
+        return (int)Math.Min(response.Blocks, (uint)keys.Length);
     }
 
     private async Task SendAsync(

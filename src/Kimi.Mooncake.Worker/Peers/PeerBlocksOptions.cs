@@ -45,6 +45,11 @@ public sealed record PeerBlocksOptions
         Unit = "ms", Min = 10, Max = 600_000)]
     public int PutTimeoutMs { get; init; } = 5_000;
 
+    /// <summary>Calls at once that have store nodes keep blocks longer; one more is dropped.</summary>
+    [Setting("Calls at once that have store nodes keep blocks longer; one more is dropped.",
+        Unit = "calls", Min = 1, Max = 1024)]
+    public int RetainsMax { get; init; } = 16;
+
     /// <summary>Failures in a row after which a process is left alone for a while.</summary>
     [Setting("Failures in a row after which a process is not asked for blocks for a while.",
         Unit = "failures", Min = 1, Max = 1000)]

@@ -10,7 +10,7 @@ namespace Kimi.Mooncake.Worker.Peers;
 /// known from hints, which a request brings along or store nodes give before the engine sees the request; where a hint
 /// does not hold, the blocks are computed. Any thread may call.
 /// </summary>
-internal sealed class PeerConnector : IKvConnector, IAsyncDisposable
+internal sealed partial class PeerConnector : IKvConnector, IAsyncDisposable
 {
     private readonly StoreConnector? _local;
     private readonly PeerParts _parts;
@@ -19,6 +19,7 @@ internal sealed class PeerConnector : IKvConnector, IAsyncDisposable
     private readonly BlockFinder _finder;
     private readonly PeerPulls _pulls;
     private readonly PeerPuts _puts;
+    private readonly PeerRetains _retains;
     private readonly Action _wake;
     private readonly Lock _gate = new();
     private readonly ConcurrentQueue<KvTransferDone> _done = new();
@@ -49,6 +50,7 @@ internal sealed class PeerConnector : IKvConnector, IAsyncDisposable
         _finder = new BlockFinder(parts, calls, _book, _hints, prefillSeconds);
         _pulls = new PeerPulls(parts, calls, _book, _hints);
         _puts = new PeerPuts(parts, calls);
+        _retains = new PeerRetains(parts, calls);
     }
 
     private sealed record Part(SplitTransfer Transfer, int[] Indices, bool IsLoad);
@@ -112,53 +114,6 @@ internal sealed class PeerConnector : IKvConnector, IAsyncDisposable
     }
 
     /// <inheritdoc />
-    public bool CanSave => _local is not null || _book.Stores.Any(store => store.Address != _parts.OwnAddress());
-
-    /// <inheritdoc />
-    public long BeginSave(
-        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds)
-    {
-        lock (_gate)
-        {
-            var byStore = GroupByStore(keys);
-            if (byStore.Count > 0 && _puts.IsFull)
-            {
-                // What is not taken stays in the engine's queue, where it is not held, and comes again.
-                return -1;
-            }
-
-            var transfer = new SplitTransfer(++_lastTicket, keys.Length);
-            if (_local is not null)
-            {
-                var ticket = _local.BeginSave(keys, parentKeys, blockIds);
-                if (ticket < 0)
-                {
-                    return -1;
-                }
-
-                AddLocalPart(transfer, [.. Enumerable.Range(0, keys.Length)], ticket, isLoad: false);
-            }
-
-            foreach (var (store, all) in byStore)
-            {
-                int[] indices = [.. all];
-                if (!TryPut(transfer, store, indices, keys, parentKeys, blockIds))
-                {
-                    _parts.Traffic.AddPutSkipped(indices.Length);
-                }
-            }
-
-            if (!transfer.HasParts)
-            {
-                _done.Enqueue(new KvTransferDone(transfer.Ticket, 0));
-                _wake();
-            }
-
-            return transfer.Ticket;
-        }
-    }
-
-    /// <inheritdoc />
     public bool CanSwap => _local is not null;
 
     /// <inheritdoc />
@@ -189,6 +144,7 @@ internal sealed class PeerConnector : IKvConnector, IAsyncDisposable
     public void AddMetrics(List<Metric> metrics)
     {
         _parts.Traffic.AddTo(metrics);
+        _local?.AddMetrics(metrics);
         metrics.Add(new Metric("kv_hinted_blocks", false, "Blocks known to be in other processes.", _hints.Count));
         metrics.Add(new Metric(
             "kv_peers_left_alone", false, "Processes not asked for blocks because they failed lately.",
@@ -201,6 +157,7 @@ internal sealed class PeerConnector : IKvConnector, IAsyncDisposable
     {
         await _pulls.DisposeAsync().ConfigureAwait(false);
         await _puts.DisposeAsync().ConfigureAwait(false);
+        await _retains.DisposeAsync().ConfigureAwait(false);
         _local?.Dispose();
     }
 
@@ -247,29 +204,6 @@ internal sealed class PeerConnector : IKvConnector, IAsyncDisposable
         return (local, remote);
     }
 
-    private Dictionary<Peer, List<int>> GroupByStore(ReadOnlySpan<BlockKey> keys)
-    {
-        Dictionary<Peer, List<int>> groups = [];
-        for (var i = 0; i < keys.Length; i++)
-        {
-            if (_book.StoreOf(keys[i]) is not { } store || store.Address == _parts.OwnAddress())
-            {
-                continue;
-            }
-
-            if (store.Breaker.WouldEnter)
-            {
-                Add(groups, store, i);
-            }
-            else
-            {
-                _parts.Traffic.AddPutSkipped(1);
-            }
-        }
-
-        return groups;
-    }
-
     private void AddLocalPart(SplitTransfer transfer, int[] indices, long ticket, bool isLoad)
     {
         if (ticket < 0)
@@ -286,25 +220,6 @@ internal sealed class PeerConnector : IKvConnector, IAsyncDisposable
         SplitTransfer transfer, Peer peer, int[] indices, ReadOnlySpan<BlockKey> keys, ReadOnlySpan<int> blockIds)
     {
         if (!_pulls.TryBegin(peer, Pick(keys, indices), Pick(blockIds, indices), come => End(transfer, indices, come)))
-        {
-            return false;
-        }
-
-        transfer.Begin();
-        return true;
-    }
-
-    private bool TryPut(
-        SplitTransfer transfer, Peer store, int[] indices, ReadOnlySpan<BlockKey> keys,
-        ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds)
-    {
-        // Where this process stores the blocks itself, they are saved whatever becomes of the put.
-        if (!_puts.TryBegin(
-            store,
-            Pick(keys, indices),
-            Pick(parentKeys, indices),
-            Pick(blockIds, indices),
-            isStored => End(transfer, indices, isStored || _local is not null ? indices.Length : 0)))
         {
             return false;
         }
@@ -356,11 +271,12 @@ internal sealed class PeerConnector : IKvConnector, IAsyncDisposable
         return picked;
     }
 
-    private static void Add(Dictionary<Peer, List<int>> groups, Peer peer, int index)
+    private static void Add<TGroup>(Dictionary<TGroup, List<int>> groups, TGroup group, int index)
+        where TGroup : notnull
     {
-        if (!groups.TryGetValue(peer, out var indices))
+        if (!groups.TryGetValue(group, out var indices))
         {
-            groups[peer] = indices = [];
+            groups[group] = indices = [];
         }
 
         indices.Add(index);

@@ -1,5 +1,3 @@
-using Kimi.Mooncake.Core;
-
 namespace Kimi.Mooncake.Worker.Peers;
 
 /// <summary>Blocks on their way to store nodes.</summary>
@@ -12,17 +10,15 @@ internal sealed class PeerPuts(PeerParts parts, PeerCalls calls) : IAsyncDisposa
 
     /// <summary>Begins a put; false when as many run as may.</summary>
     /// <param name="store">The store node.</param>
-    /// <param name="keys">Keys of the blocks.</param>
-    /// <param name="parents">Key of the block before each.</param>
-    /// <param name="blockIds">The blocks in the pool, which stay as they are until <paramref name="done"/>.</param>
+    /// <param name="blocks">The blocks, which stay as they are until <paramref name="done"/>.</param>
     /// <param name="done">Told whether the store node has all of them now; nothing reads the blocks any more.</param>
-    public bool TryBegin(Peer store, BlockKey[] keys, BlockKey[] parents, int[] blockIds, Action<bool> done) =>
+    public bool TryBegin(Peer store, PutBlocks blocks, Action<bool> done) =>
         _tasks.TryRun(async cancellation =>
         {
             var isStored = false;
             try
             {
-                isStored = await PutAsync(store, keys, parents, blockIds, cancellation).ConfigureAwait(false);
+                isStored = await PutAsync(store, blocks, cancellation).ConfigureAwait(false);
             }
             finally
             {
@@ -33,15 +29,8 @@ internal sealed class PeerPuts(PeerParts parts, PeerCalls calls) : IAsyncDisposa
     /// <inheritdoc />
     public ValueTask DisposeAsync() => _tasks.DisposeAsync();
 
-    private async Task<bool> PutAsync(
-        Peer store, BlockKey[] keys, BlockKey[] parents, int[] blockIds, CancellationToken cancellation)
+    private async Task<bool> PutAsync(Peer store, PutBlocks blocks, CancellationToken cancellation)
     {
-        var blocks = new PutBlocks(
-            keys,
-            parents,
-            Array.ConvertAll(blockIds, id => parts.Memory.Address(id, 0, 0)),
-            parts.Memory.Layout.BytesPerBlock,
-            parts.Fingerprint);
         try
         {
             var (wanted, stored) = await calls.TryAsync(

@@ -8,5 +8,7 @@ namespace Kimi.Mooncake.Worker.Peers;
 /// <param name="Sources">First byte of each.</param>
 /// <param name="BlockBytes">Bytes of each.</param>
 /// <param name="Fingerprint">Names the model.</param>
+/// <param name="Attributes">What is stored with each.</param>
 internal sealed record PutBlocks(
-    BlockKey[] Keys, BlockKey[] Parents, nint[] Sources, int BlockBytes, string Fingerprint);
+    BlockKey[] Keys, BlockKey[] Parents, nint[] Sources, int BlockBytes, string Fingerprint,
+    BlockAttributes Attributes);

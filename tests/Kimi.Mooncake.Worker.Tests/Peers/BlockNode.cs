@@ -18,6 +18,9 @@ internal sealed record BlockNodePlan
 
     public bool TakesPuts { get; init; }
 
+    /// <summary>Clock of its store.</summary>
+    public TimeProvider StoreTime { get; init; } = TimeProvider.System;
+
     public BlockServingOptions Serving { get; init; } = new();
 
     public PeerBlocksOptions Peers { get; init; } = new();
@@ -50,7 +53,7 @@ internal sealed class BlockNode : IAsyncDisposable
             ? null
             : KvBlockStore.Open(
                 new KvBlockStoreOptions { Directory = plan.StoreFolder, FlushIntervalMs = 10 }, PeerBlocks.Layout,
-                PeerBlocks.Fingerprint);
+                PeerBlocks.Fingerprint, time: plan.StoreTime);
         var peer = new PeerOptions();
         _channels = new PeerChannels(peer, NullLoggerFactory.Instance);
         Transfer = new TransferEngine(

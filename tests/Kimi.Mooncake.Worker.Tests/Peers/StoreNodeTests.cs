@@ -2,8 +2,10 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using Grpc.Core;
+using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Protocol;
 using Kimi.Mooncake.Tests;
+using Kimi.Mooncake.Transfer;
 using Kimi.Mooncake.Worker.Peers;
 using Wire = Kimi.Mooncake.Protocol.V1;
 
@@ -16,6 +18,10 @@ public sealed class StoreNodeTests(bool sharedMemory)
     // A busy machine must not look like a slow peer.
     private static readonly PeerBlocksOptions Patient =
         new() { MatchTimeoutMs = 20_000, PullTimeoutMs = 60_000, PutTimeoutMs = 60_000, BreakerPauseMs = 1 };
+
+    private static readonly BlockRetention Hour = new(LifetimeSeconds: 3600);
+    private static readonly BlockAttributes OfAMinute =
+        new("", new BlockRetention(LifetimeSeconds: 60), BlockClass.Prompt);
 
     private TemporaryFolder _folder = null!;
 
@@ -266,6 +272,93 @@ public sealed class StoreNodeTests(bool sharedMemory)
         Assert.That(fault!.StatusCode, Is.EqualTo(StatusCode.Unimplemented));
     }
 
+    [Test]
+    public async Task Save_AttributesOfEachBlock_ReachTheStoreNode()
+    {
+        var clock = new TestClock();
+        await using var store = await BlockNode.StartAsync(Store() with { StoreTime = clock });
+        await using var worker = await WorkerOf(store);
+        var minute = new BlockRetention(LifetimeSeconds: 60);
+
+        var saved = await SaveAsync(worker, 0, 6, number => new BlockAttributes(
+            number < 4 ? "acme" : "other", number < 2 ? default : minute, BlockClass.Context));
+
+        Assert.That(saved, Is.EqualTo(6));
+        Assert.That(
+            store.Store!.Tenants().Select(tenant => (tenant.Name, tenant.Blocks)),
+            Is.EquivalentTo(new[] { ("acme", 4L), ("other", 2L) }));
+        clock.Advance(TimeSpan.FromSeconds(61));
+        Assert.That(store.Store.CountStored(PeerBlocks.Keys(0, 6)), Is.EqualTo(2));
+    }
+
+    [Test]
+    public async Task Retain_BlocksOfAStoreNode_AreKeptLonger()
+    {
+        var clock = new TestClock();
+        await using var store = await BlockNode.StartAsync(Store() with { StoreTime = clock });
+        await using var worker = await WorkerOf(store);
+        await SaveAsync(worker, 0, 6, static _ => OfAMinute);
+
+        worker.Connector.Retain(PeerBlocks.Keys(0, 8), Hour, BlockClass.Context);
+
+        await WorkerNode.UntilAsync(() => worker.Metric("kv_retained_blocks_total") == 6, "the call has ended");
+        clock.Advance(TimeSpan.FromSeconds(61));
+        Assert.That(store.Store!.CountStored(PeerBlocks.Keys(0, 6)), Is.EqualTo(6));
+    }
+
+    [Test]
+    public async Task Retain_StoreNodeGone_IsCountedAndNobodyWaits()
+    {
+        await using var store = await BlockNode.StartAsync(Store());
+        await using var worker = await WorkerOf(store);
+        await store.KillServerAsync();
+
+        worker.Connector.Retain(PeerBlocks.Keys(0, 3), Hour, BlockClass.Context);
+
+        await WorkerNode.UntilAsync(() => worker.Metric("kv_retain_skipped_blocks_total") == 3, "the call has failed");
+    }
+
+    [Test]
+    public async Task BeginPut_BlocksStoredOrArriving_AreKeptAsLongAsTheLastWants()
+    {
+        // Arrange
+        var clock = new TestClock();
+        await using var store = await BlockNode.StartAsync(Store() with { StoreTime = clock });
+        await using var one = await WorkerOf(store);
+        await using var other = await BlockNode.StartAsync(new BlockNodePlan { SharedMemory = sharedMemory });
+        await SaveAsync(one, 0, 2, static _ => OfAMinute);
+        var begun = await BeginAsync(one, store, 2, 2, OfAMinute.Retention);
+        Assert.That(begun.Wanted, Has.Count.EqualTo(2));
+
+        // Act
+        var again = await BeginAsync(other, store, 0, 4, Hour);
+        one.Pool.Publish(2, 2);
+        await SendAsync(one, store, begun, 2, 2);
+
+        // Assert
+        Assert.That(again.Wanted, Is.Empty, "two are stored and two arrive");
+        Assert.That(await CommitAsync(one, store, begun), Is.EqualTo(StatusCode.OK));
+        clock.Advance(TimeSpan.FromSeconds(61));
+        Assert.That(store.Store!.CountStored(PeerBlocks.Keys(0, 4)), Is.EqualTo(4));
+    }
+
+    [Test]
+    public async Task Retain_FieldOutOfRangeOrNoStoreNode_IsRefused()
+    {
+        await using var store = await BlockNode.StartAsync(Store());
+        await using var worker = await BlockNode.StartAsync(new BlockNodePlan { SharedMemory = sharedMemory });
+        var bad = new Wire.RetainRequest { Retention = new Wire.BlockRetention { Priority = 9 } };
+
+        var fault = await Assert.ThrowsAsync<RpcException>(
+            async () => await worker.Call(store.Address).RetainAsync(bad));
+        Assert.That(fault!.StatusCode, Is.EqualTo(StatusCode.InvalidArgument));
+        Assert.That(fault.Status.Detail, Does.Contain("retention.priority"));
+
+        fault = await Assert.ThrowsAsync<RpcException>(
+            async () => await worker.Call(worker.Address).RetainAsync(new Wire.RetainRequest()));
+        Assert.That(fault!.StatusCode, Is.EqualTo(StatusCode.Unimplemented));
+    }
+
     private BlockNodePlan Store(string? folder = null) => new()
     {
         SharedMemory = sharedMemory,
@@ -280,11 +373,15 @@ public sealed class StoreNodeTests(bool sharedMemory)
         return worker;
     }
 
-    private static async Task<int> SaveAsync(BlockNode worker, int first, int count)
+    private static async Task<int> SaveAsync(
+        BlockNode worker, int first, int count, Func<int, BlockAttributes>? attributes = null)
     {
         worker.Pool.Publish(first, count);
         return await worker.TakeAsync(worker.Connector.BeginSave(
-            PeerBlocks.Keys(first, count), PeerBlocks.Parents(first, count), PeerBlocks.Ids(first, count)));
+            PeerBlocks.Keys(first, count),
+            PeerBlocks.Parents(first, count),
+            PeerBlocks.Ids(first, count),
+            [.. Enumerable.Range(first, count).Select(attributes ?? (static _ => BlockAttributes.Default))]));
     }
 
     private static async Task<int> TryLoadAsync(BlockNode worker, int blocks)
@@ -295,14 +392,30 @@ public sealed class StoreNodeTests(bool sharedMemory)
     }
 
     private static async Task<Wire.BeginPutResponse> BeginAsync(
-        BlockNode from, BlockNode store, int first, int count) =>
+        BlockNode from, BlockNode store, int first, int count, BlockRetention retention = default) =>
         await from.Call(store.Address).BeginPutAsync(new Wire.BeginPutRequest
         {
             Keys = BlockKeyMessages.ToBytes(PeerBlocks.Keys(first, count)),
             ParentKeys = BlockKeyMessages.ToBytes(PeerBlocks.Parents(first, count)),
             BlockBytes = (uint)PeerBlocks.Layout.BytesPerBlock,
             ModelFingerprint = PeerBlocks.Fingerprint,
+            Retention = RetentionMessages.ToMessage(retention),
         });
+
+    private static async Task SendAsync(
+        BlockNode from, BlockNode store, Wire.BeginPutResponse begun, int first, int count)
+    {
+        await using var session = await from.Transfer.BeginAsync(
+            store.Address, new ReservationId(begun.Reservation, begun.Generation), TransferPriority.Replication, count,
+            CancellationToken.None);
+        for (var slot = 0; slot < count; slot++)
+        {
+            var block = from.Memory.Address(first + slot, 0, 0);
+            Assert.That(BlockFrames.TryEnqueue(session, block, PeerBlocks.Layout.BytesPerBlock, slot));
+        }
+
+        await session.FlushAsync(CancellationToken.None);
+    }
 
     private static async Task<StatusCode> CommitAsync(BlockNode from, BlockNode store, Wire.BeginPutResponse begun)
     {
