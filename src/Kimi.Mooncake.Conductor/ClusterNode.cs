@@ -13,7 +13,7 @@ internal sealed class ClusterNode(NodeDescriptor descriptor, int slot)
 
     public NodeDescriptor Descriptor { get; private set; } = descriptor;
 
-    public NodeAddress Address { get; private set; } = new(descriptor.NodeId, descriptor.Address);
+    public NodeAddress Address { get; private set; } = AddressOf(descriptor);
 
     public string Id => Descriptor.NodeId;
 
@@ -81,7 +81,7 @@ internal sealed class ClusterNode(NodeDescriptor descriptor, int slot)
     public void Rejoin(NodeDescriptor descriptor)
     {
         Descriptor = descriptor;
-        Address = new NodeAddress(descriptor.NodeId, descriptor.Address);
+        Address = AddressOf(descriptor);
         Load = null;
         (EndedSequences, EndedBlocks) = (0, 0);
         Kv = KvProgress.SnapshotExpected;
@@ -167,6 +167,9 @@ internal sealed class ClusterNode(NodeDescriptor descriptor, int slot)
         var isDrained = IsDraining && IsDrainReported && routed == 0 && reported == 0 && Load is { BlocksHeld: 0 };
         return new DrainProgress(Math.Max(routed, reported), isDrained);
     }
+
+    private static NodeAddress AddressOf(NodeDescriptor descriptor) =>
+        new(descriptor.NodeId, descriptor.Address) { Host = descriptor.Host };
 
     private void Subtract(RouteTicket ticket)
     {

@@ -17,11 +17,13 @@ public sealed partial class ConductorCore
     {
         ArgumentNullException.ThrowIfNull(query);
         if (query.PromptTokens < 1 || query.SequenceTokensMax < query.PromptTokens
-            || query.BlockKeys.Length > query.PromptTokens)
+            || query.BlockKeys.Length > query.PromptTokens
+            || query.ContextBlocks < 0 || query.ContextBlocks > query.BlockKeys.Length)
         {
             throw new ArgumentException(
-                $"{query.PromptTokens} prompt tokens, {query.SequenceTokensMax} in all and {query.BlockKeys.Length} "
-                + "block keys: expected at least 1 token, no fewer in all, and no more keys than tokens",
+                $"{query.PromptTokens} prompt tokens, {query.SequenceTokensMax} in all, {query.BlockKeys.Length} "
+                + $"block keys and {query.ContextBlocks} blocks of a context: expected at least 1 token, no fewer in "
+                + "all, no more keys than tokens, and no more blocks of a context than keys",
                 nameof(query));
         }
 
@@ -90,6 +92,7 @@ public sealed partial class ConductorCore
     public void Expire(TimeSpan now)
     {
         ExpireNodes(now);
+        PlanReplicas(now);
         Place(now);
         var queueTimeout = TimeSpan.FromMilliseconds(_options.QueueTimeoutMs);
         var grace = TimeSpan.FromMilliseconds(_options.NoWorkerGraceMs);
@@ -208,6 +211,7 @@ public sealed partial class ConductorCore
 
         prefill.Node.NotePrefill(prefill.FromToken, ticket.Query.PromptTokens);
         _flights.Begin(ticket, selection.FlightFrom, prefill.Node.Slot, IsUsable(now));
+        _replicas.Heat.Touch(ticket.Query.BlockKeys.Span, ticket.Query.ContextBlocks, now);
         Routed++;
         _rate.Add(now);
         _counters.Routed++;

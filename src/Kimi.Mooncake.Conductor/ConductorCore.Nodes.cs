@@ -257,9 +257,11 @@ public sealed partial class ConductorCore
             return;
         }
 
-        _storeNodes = _nodes.FindAll(node => node.Has(NodeRoles.Store) && node.IsUsable(now, _suspectAfter))
-            .ConvertAll(node => node.Address);
+        var storeNodes = _nodes.FindAll(node => node.Has(NodeRoles.Store) && node.IsUsable(now, _suspectAfter));
+        _storeNodes = storeNodes.ConvertAll(node => node.Address);
         Raise(ConductorEventKind.StoreNodesChanged, null);
+        _replicas.SetTargets(storeNodes, now);
+        PlanReplicas(now);
     }
 
     private NodeState StateOf(ClusterNode node, TimeSpan now)

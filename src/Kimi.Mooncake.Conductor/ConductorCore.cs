@@ -21,6 +21,7 @@ public sealed partial class ConductorCore
     private readonly Stack<int> _freeSlots = new();
     private readonly PrefixIndex _index;
     private readonly SingleFlight _flights = new();
+    private readonly ReplicaPlanner _replicas;
     private readonly PairSelector _selector;
     private readonly AdmissionQueue _queue = new();
     private readonly RouteRate _rate = new();
@@ -33,7 +34,8 @@ public sealed partial class ConductorCore
 
     /// <summary>Starts without nodes.</summary>
     /// <param name="options">Bounds and weights.</param>
-    public ConductorCore(ConductorOptions options)
+    /// <param name="replicas">How many store nodes keep a block; null for the defaults.</param>
+    public ConductorCore(ConductorOptions options, ReplicaOptions? replicas = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         if (options.ExpireAfterMs < options.SuspectAfterMs || options.SuspectAfterMs <= options.LoadIntervalMs)
@@ -47,6 +49,7 @@ public sealed partial class ConductorCore
         _options = options;
         _suspectAfter = TimeSpan.FromMilliseconds(options.SuspectAfterMs);
         _index = new PrefixIndex(options.NodesMax, options.IndexKeysMax);
+        _replicas = new ReplicaPlanner(replicas ?? new ReplicaOptions(), _index);
         _selector = new PairSelector(options, _index, _flights);
         for (var slot = options.NodesMax - 1; slot >= 0; slot--)
         {
@@ -70,7 +73,16 @@ public sealed partial class ConductorCore
     public int IndexedKeys => _index.Count;
 
     /// <summary>What happened since the start.</summary>
-    public ConductorCounters Counters => _counters with { IndexKeysDropped = _index.Dropped };
+    public ConductorCounters Counters => _counters with
+    {
+        IndexKeysDropped = _index.Dropped,
+        ReplicaOrders = _replicas.Counters.Orders,
+        ReplicasRestoring = _replicas.Counters.Restoring,
+        ReplicaOrdersDone = _replicas.Counters.Done,
+        ReplicaOrdersFailed = _replicas.Counters.Failed,
+        ReplicaOrdersLost = _replicas.Counters.Lost,
+        ReplicaBlocks = _replicas.Counters.Blocks,
+    };
 
     /// <summary>Forgets the events.</summary>
     public void ClearEvents() => _events.Clear();
@@ -98,6 +110,7 @@ public sealed partial class ConductorCore
         }
 
         Require(routed.Count <= Routed, $"{routed.Count} tickets at nodes, {Routed} routed");
+        Require(_replicas.Fault() is null, _replicas.Fault() ?? "");
         Require(Routed > 0 || _flights.Count == 0, $"{_flights.Count} keys in flight, no ticket routed");
         var waiting = 0;
         for (var tenant = _queue.First; tenant is not null; tenant = tenant.Next)

@@ -47,4 +47,22 @@ public record struct ConductorCounters
 
     /// <summary>Keys left out because the index was full.</summary>
     public long IndexKeysDropped { get; set; }
+
+    /// <summary>Orders to store nodes to copy blocks to another one.</summary>
+    public long ReplicaOrders { get; set; }
+
+    /// <summary>Of these, for blocks that had all their replicas before.</summary>
+    public long ReplicasRestoring { get; set; }
+
+    /// <summary>Orders that were done.</summary>
+    public long ReplicaOrdersDone { get; set; }
+
+    /// <summary>Orders that failed, or were not reported on in time.</summary>
+    public long ReplicaOrdersFailed { get; set; }
+
+    /// <summary>Orders that ended because a node was lost.</summary>
+    public long ReplicaOrdersLost { get; set; }
+
+    /// <summary>Blocks that were copied.</summary>
+    public long ReplicaBlocks { get; set; }
 }

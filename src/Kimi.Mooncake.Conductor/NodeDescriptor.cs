@@ -21,9 +21,21 @@ public sealed record NodeDescriptor(
 {
     /// <summary>Most characters of a node's name.</summary>
     public const int NodeIdCharactersMax = 128;
+
+    /// <summary>Most characters of the name of a machine.</summary>
+    public const int HostCharactersMax = 253;
+
+    /// <summary>
+    /// Name of its machine; replicas are kept on different ones. Empty: no other node is on its machine.
+    /// </summary>
+    public string Host { get; init; } = "";
 }
 
 /// <summary>A node and where it is reached.</summary>
 /// <param name="NodeId">Name of the node.</param>
 /// <param name="Address">Where other processes reach it.</param>
-public sealed record NodeAddress(string NodeId, string Address);
+public sealed record NodeAddress(string NodeId, string Address)
+{
+    /// <summary>Name of its machine; empty where it does not matter.</summary>
+    public string Host { get; init; } = "";
+}

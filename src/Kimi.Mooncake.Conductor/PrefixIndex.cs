@@ -27,6 +27,10 @@ internal sealed class PrefixIndex(int slots, int keysMax)
     /// <summary>Keys of one node.</summary>
     public long CountOf(int slot) => _counts[slot];
 
+    /// <summary>Whether a node has a key.</summary>
+    public bool Contains(in BlockKey key, int slot) => _nodesOf.TryGetValue(key, out var nodes)
+        && (nodes.IsLarge ? _bitsets.Contains(nodes.Bitset, slot) : nodes.IndexOf(slot) >= 0);
+
     public void Add(in BlockKey key, int slot)
     {
         if (_nodesOf.Count >= keysMax && !_nodesOf.ContainsKey(key))

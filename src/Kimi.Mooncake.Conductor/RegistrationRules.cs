@@ -43,6 +43,8 @@ internal static class RegistrationRules
             { Roles: NodeRoles.None } => "a node needs at least one role",
             _ when (node.Roles & ~All) != 0 => $"roles {node.Roles} are not all known",
             { Address.Length: 0 } => "a node needs an address",
+            { Host.Length: > NodeDescriptor.HostCharactersMax } =>
+                $"host has {node.Host.Length} characters; expected at most {NodeDescriptor.HostCharactersMax}",
             { BlocksTotal: < 1 } when isWorker => $"a worker with {node.BlocksTotal} blocks can hold nothing",
             { SequencesMax: < 1 } when isWorker => $"a worker for {node.SequencesMax} sequences can run nothing",
             _ => null,

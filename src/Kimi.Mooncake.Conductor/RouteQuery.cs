@@ -20,6 +20,9 @@ public sealed record RouteQuery
     /// <summary>Keys of the prompt's full blocks, in order; the memory may not change while the ticket lives.</summary>
     public ReadOnlyMemory<BlockKey> BlockKeys { get; init; }
 
+    /// <summary>Leading blocks that belong to a context; no more than there are keys.</summary>
+    public int ContextBlocks { get; init; }
+
     /// <summary>Names of nodes that failed this request already; they get no part in it.</summary>
     public IReadOnlyList<string> ExcludedNodes { get; init; } = [];
 }

@@ -4,7 +4,7 @@ using Kimi.Mooncake.Core;
 namespace Kimi.Mooncake.Conductor.Tests;
 
 /// <summary>A conductor with a clock, and short ways to say what nodes do. A block has 16 tokens of 64 bytes.</summary>
-internal sealed class TestCluster(ConductorOptions? options = null)
+internal sealed class TestCluster(ConductorOptions? options = null, ReplicaOptions? replicas = null)
 {
     public const int BlockTokens = 16;
 
@@ -15,7 +15,7 @@ internal sealed class TestCluster(ConductorOptions? options = null)
     private readonly Dictionary<string, MembershipId> _members = [];
     private readonly Dictionary<string, ulong> _sequences = [];
 
-    public ConductorCore Core { get; } = new(options ?? new ConductorOptions());
+    public ConductorCore Core { get; } = new(options ?? new ConductorOptions(), replicas);
 
     public TimeSpan Now { get; private set; } = TimeSpan.FromSeconds(1000);
 
@@ -90,9 +90,10 @@ internal sealed class TestCluster(ConductorOptions? options = null)
     }
 
     /// <summary>Registers a node that is ready and has no blocks.</summary>
-    public void Join(string id, NodeRoles roles, NodeLoad? load = null, int blocks = 1000, int sequences = 8)
+    public void Join(
+        string id, NodeRoles roles, NodeLoad? load = null, int blocks = 1000, int sequences = 8, string host = "")
     {
-        var result = Register(Describe(id, roles, blocks: blocks, sequences: sequences));
+        var result = Register(Describe(id, roles, blocks: blocks, sequences: sequences) with { Host = host });
         Assert.That(result.IsAccepted, Is.True, result.Message);
         Assert.That(Load(id, load ?? Idle(blocks)), Is.True);
         Snapshot(id, []);
