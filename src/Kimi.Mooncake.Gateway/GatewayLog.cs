@@ -10,4 +10,11 @@ internal static partial class GatewayLog
 
     [LoggerMessage(2, LogLevel.Debug, "Request {RequestId} was refused: {Reason}", EventName = "RequestRefused")]
     public static partial void RequestRefused(ILogger logger, string requestId, string reason);
+
+    [LoggerMessage(3, LogLevel.Information, "Read {Path}: {Tenants} tenants", EventName = "TenantsRead")]
+    public static partial void TenantsRead(ILogger logger, string path, int tenants);
+
+    [LoggerMessage(
+        4, LogLevel.Error, "The tenants stay as they were: {Reason}", EventName = "TenantsKept")]
+    public static partial void TenantsKept(ILogger logger, string reason);
 }

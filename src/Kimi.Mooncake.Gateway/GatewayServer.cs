@@ -1,6 +1,7 @@
 using System.Net;
 using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Gateway.OpenAi;
+using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Tokenization;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -23,13 +24,15 @@ namespace Kimi.Mooncake.Gateway;
 /// <param name="Time">The clock.</param>
 /// <param name="Loggers">Where logs go; owned by the caller.</param>
 /// <param name="Seed">Start of the sequence that gives requests without a seed theirs.</param>
+/// <param name="Tenants">Who may ask; null where nobody needs a key. Owned by the caller.</param>
 public sealed record GatewayParts(
     ITokenGenerator Generator,
     KimiTokenizer Tokenizer,
     KimiChatTemplate? Template,
     TimeProvider Time,
     ILoggerFactory Loggers,
-    ulong Seed);
+    ulong Seed,
+    TenantDirectory? Tenants = null);
 
 /// <summary>The HTTP server: composition, start and stop.</summary>
 public sealed class GatewayServer : IAsyncDisposable
@@ -89,6 +92,7 @@ public sealed class GatewayServer : IAsyncDisposable
         var failures = new FailureResponse(options, parts.Loggers.CreateLogger("Kimi.Mooncake.Gateway"));
         var requests = new RequestObserver(metrics, parts.Time, failures);
         application.Use(requests.InvokeAsync);
+        application.Use(new CallerGate(parts.Tenants).InvokeAsync);
         StatusEndpoints.Map(application, parts.Generator, metrics);
         var generation = new CancellationTokenSource();
         CompletionEndpoints.Map(application, options, parts, metrics, failures, generation.Token);

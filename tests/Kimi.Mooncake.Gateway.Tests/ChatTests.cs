@@ -73,7 +73,7 @@ internal sealed class ChatTests
         var request = _gateway.Generator.Requests.Single();
         Assert.That(request.MaxNewTokens, Is.EqualTo(9));
         Assert.That(request.StopTokens, Is.Empty);
-        Assert.That(request.CacheSalt, Is.EqualTo("tenant"));
+        Assert.That(request.CacheSalt, Is.EqualTo("own:tenant"));
         var sampling = request.Sampling;
         Assert.That(
             (sampling.Temperature, sampling.TopP, sampling.TopK, sampling.MinP), Is.EqualTo((0.5f, 0.25f, 7, 0.125f)));

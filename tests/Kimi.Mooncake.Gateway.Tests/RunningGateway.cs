@@ -1,6 +1,7 @@
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
+using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Tokenization;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -33,14 +34,15 @@ internal sealed class RunningGateway : IAsyncDisposable
     public Uri Address => _server.Address;
 
     public static async Task<RunningGateway> StartAsync(
-        ScriptedGenerator? generator = null, GatewayOptions? options = null, TimeProvider? time = null)
+        ScriptedGenerator? generator = null, GatewayOptions? options = null, TimeProvider? time = null,
+        TenantDirectory? tenants = null)
     {
         generator ??= new ScriptedGenerator();
         var server = GatewayServer.Create(
             (options ?? new GatewayOptions()) with { Port = 0 },
             new GatewayParts(
                 generator, Tokenizer, new KimiChatTemplate(Tokenizer), time ?? TimeProvider.System,
-                NullLoggerFactory.Instance, Seed: 1));
+                NullLoggerFactory.Instance, Seed: 1, tenants));
         await server.StartAsync(CancellationToken.None);
         return new RunningGateway(server, generator);
     }

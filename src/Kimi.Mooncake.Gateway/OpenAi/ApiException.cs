@@ -53,6 +53,15 @@ internal sealed class ApiException(HttpStatusCode status, string type, string? c
         HttpStatusCode.NotFound, InvalidRequest, "model_not_found", "model",
         $"The model {Quote(model)} does not exist.");
 
+    public static ApiException WrongKey(bool isGiven) => new(
+        HttpStatusCode.Unauthorized, InvalidRequest, "invalid_api_key", null,
+        isGiven
+            ? "The API key is not known here."
+            : "No API key; expected one header Authorization: Bearer KEY, or x-api-key: KEY.");
+
+    public static ApiException Forbidden(string param, string code, string message) =>
+        new(HttpStatusCode.Forbidden, "permission_error", code, param, message);
+
     public static ApiException BodyTooLarge(int bytesMax) => new(
         HttpStatusCode.RequestEntityTooLarge, InvalidRequest, "request_too_large", null,
         $"The request body is larger than {bytesMax} bytes.");

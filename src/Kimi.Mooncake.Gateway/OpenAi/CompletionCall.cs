@@ -46,6 +46,7 @@ internal sealed record CompletionCall
 
     public bool Echo { get; init; }
 
+    /// <summary>As the request gives it, and from the caller on the salt that all of it adds up to.</summary>
     public string CacheSalt { get; init; } = "";
 
     /// <summary>For whom the call is made; empty where the caller does not say.</summary>

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Runtime.ExceptionServices;
 using System.Text.Json;
+using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Protocol;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -64,8 +65,9 @@ internal sealed class CompletionEndpoints
                 throw ApiException.NotReady($"The server is not ready: {status.NotReadyReason}");
             }
 
-            var tenant = TenantHeader.Read(headers);
-            var call = await ReadAsync(context, parse) with { Tenant = tenant };
+            var caller = CallerIdentity.Of(context);
+            var call = await ReadAsync(context, parse);
+            call = call with { Tenant = caller.Tenant, CacheSalt = caller.SaltWith(call.CacheSalt) };
             var choices = _planner.Plan(call, context.TraceIdentifier);
             var envelope = new ResponseEnvelope(
                 shape, shape.IdPrefix + context.TraceIdentifier,

@@ -25,6 +25,7 @@ internal static class MooncakeCommand
             ChaosCommand.Create(terminal),
             ClusterCommand.Create(terminal),
             DrainCommand.Create(terminal),
+            TenantCommand.Create(terminal),
             TopCommand.Create(terminal),
         };
         var parsed = root.Parse(arguments);

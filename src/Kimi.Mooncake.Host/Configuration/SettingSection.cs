@@ -2,6 +2,7 @@ using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Gateway;
+using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Host.Serving;
 using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Transfer;
@@ -36,6 +37,7 @@ internal sealed record SettingSection(string Name, Type OptionsType)
         new("peer", typeof(PeerOptions)),
         new("remote", typeof(RemoteWorkerOptions)),
         new("gateway", typeof(GatewayOptions)),
+        new("tenants", typeof(TenantsOptions)),
         new("status", typeof(StatusOptions)),
         new("logging", typeof(LoggingOptions)),
         new("telemetry", typeof(TelemetryOptions)),

@@ -25,8 +25,11 @@ internal sealed class Terminal(
     public const int PipeWidth = 160;
 
     public static Terminal OfProcess() => Console.IsErrorRedirected
-        ? new Terminal(Console.Out, Console.Error, isInteractive: false)
-        : new Terminal(Console.Out, Console.Error, isInteractive: true, Console.WindowWidth);
+        ? new Terminal(Console.Out, Console.Error, isInteractive: false) { Input = Console.In }
+        : new Terminal(Console.Out, Console.Error, isInteractive: true, Console.WindowWidth) { Input = Console.In };
+
+    /// <summary>Standard input.</summary>
+    public TextReader Input { get; init; } = TextReader.Null;
 
     public TextWriter Output { get; } = output;
 

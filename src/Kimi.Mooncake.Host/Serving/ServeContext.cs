@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Gateway;
+using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Host.Configuration;
 using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Worker;
@@ -20,12 +21,14 @@ internal sealed record ServeContext(
     // Enough to tell models apart; the store itself compares the whole fingerprint.
     private const int FolderFingerprintDigits = 16;
 
+    private TenantDirectory? _tenants;
+
     public T Bind<T>()
         where T : class => Settings.Bind<T>();
 
     public ILogger Logger(string project) => Loggers.CreateLogger($"Kimi.Mooncake.{project}");
 
-    /// <summary>Opens the store; null, said in the log, where its folder is not set.</summary>
+    /// <summary>Opens the store, with the quotas of the tenants; null, said in the log, where its folder is not set.</summary>
     /// <exception cref="StoreException">It cannot be opened.</exception>
     public KvBlockStore? OpenStore(LoadedModel model)
     {
@@ -41,7 +44,34 @@ internal sealed record ServeContext(
         var layout = KimiWorker.LayoutOf(model, Bind<WorkerOptions>());
         var name = $"{model.Fingerprint[..FolderFingerprintDigits]}-{layout.BlockTokens}";
         var ownFolder = options with { Directory = Path.Combine(options.Directory, name) };
-        return Parts.Keep(KvBlockStore.Open(ownFolder, layout, model.Fingerprint, logger, Time));
+        var tenants = Tenants();
+        var store = Parts.Keep(KvBlockStore.Open(ownFolder, layout, model.Fingerprint, logger, Time));
+        if (tenants is not null)
+        {
+            Parts.Keep(new StoreQuotas(store, tenants));
+        }
+
+        return store;
+    }
+
+    /// <summary>The tenants of the process; null where no file names any.</summary>
+    /// <exception cref="SettingException">The file cannot be used.</exception>
+    public TenantDirectory? Tenants()
+    {
+        var options = Bind<TenantsOptions>();
+        if (options.File.Length == 0 || _tenants is not null)
+        {
+            return _tenants;
+        }
+
+        try
+        {
+            return _tenants = Parts.Keep(new TenantDirectory(options, Time, Logger("Tenants")));
+        }
+        catch (TenantsFileException fault)
+        {
+            throw new SettingException($"setting tenants.file: {fault.Message}");
+        }
     }
 
     /// <summary>Opens the HTTP API over a generator.</summary>
@@ -51,7 +81,8 @@ internal sealed record ServeContext(
     {
         var tokenizer = ModelTokenizer.Of(model.File);
         var parts = new GatewayParts(
-            generator, tokenizer, ModelTokenizer.TemplateOf(tokenizer, Loggers), Time, Loggers, NewSeed());
+            generator, tokenizer, ModelTokenizer.TemplateOf(tokenizer, Loggers), Time, Loggers, NewSeed(),
+            Tenants());
         var gateway = Parts.Keep(GatewayServer.Create(Bind<GatewayOptions>(), parts));
         await gateway.StartAsync(cancellationToken).ConfigureAwait(false);
         return gateway.Address;

@@ -1,0 +1,60 @@
+using System.Security.Cryptography;
+using System.Text;
+using Kimi.Mooncake.Gateway.OpenAi;
+using Microsoft.AspNetCore.Http;
+
+namespace Kimi.Mooncake.Gateway.Tenancy;
+
+/// <summary>
+/// Finds out who makes a request of the API, before anything is done for it. Where tenants have keys the key says it;
+/// otherwise a header does, which a proxy that is trusted sets.
+/// </summary>
+/// <param name="tenants">The tenants and their keys; null where none are needed.</param>
+internal sealed class CallerGate(TenantDirectory? tenants)
+{
+    private static readonly PathString Api = new("/v1");
+
+    public Task InvokeAsync(HttpContext context, RequestDelegate next)
+    {
+        if (context.Request.Path.StartsWithSegments(Api, StringComparison.Ordinal))
+        {
+            context.Features.Set(Identify(context));
+        }
+
+        return next(context);
+    }
+
+    private CallerIdentity Identify(HttpContext context)
+    {
+        var headers = context.Request.Headers;
+        var named = CallerHeaders.Name(headers, CallerHeaders.Tenant);
+        var shared = CallerHeaders.Name(headers, CallerHeaders.Namespace);
+        if (tenants is null)
+        {
+            return new CallerIdentity(named ?? "", shared);
+        }
+
+        var key = CallerHeaders.Key(headers);
+        if (key is null || tenants.FindByHash(SHA256.HashData(Encoding.UTF8.GetBytes(key))) is not { } entry)
+        {
+            context.Response.Headers.WWWAuthenticate = "Bearer";
+            throw ApiException.WrongKey(key is not null);
+        }
+
+        if (named is not null && named != entry.Tenant)
+        {
+            throw ApiException.Forbidden(
+                CallerHeaders.Tenant, "tenant_mismatch",
+                $"The API key belongs to another tenant than {ApiException.Quote(named)}.");
+        }
+
+        if (shared is not null && !entry.Namespaces.Contains(shared))
+        {
+            throw ApiException.Forbidden(
+                CallerHeaders.Namespace, "namespace_not_allowed",
+                $"The shared namespace {ApiException.Quote(shared)} is not open to tenant {entry.Tenant}.");
+        }
+
+        return new CallerIdentity(entry.Tenant, shared);
+    }
+}

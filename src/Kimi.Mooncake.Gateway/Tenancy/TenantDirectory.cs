@@ -1,0 +1,97 @@
+using System.Security.Cryptography;
+using Microsoft.Extensions.Logging;
+
+namespace Kimi.Mooncake.Gateway.Tenancy;
+
+/// <summary>
+/// The tenants of a file, which is read again when it changes. A file that has become wrong changes nothing: what it
+/// said before holds, and the log says what is wrong. Any thread may call.
+/// </summary>
+public sealed class TenantDirectory : IDisposable
+{
+    private readonly string _path;
+    private readonly ILogger _logger;
+    private readonly ITimer _timer;
+    private readonly Lock _reloading = new();
+    private (DateTime Written, long Bytes) _seen;
+    private volatile TenantEntry[] _entries;
+
+    /// <summary>Reads the file, and looks at it again and again.</summary>
+    /// <param name="options">Which file, and how often; the file's name is not empty.</param>
+    /// <param name="time">Clock.</param>
+    /// <param name="logger">Is told of changes.</param>
+    /// <exception cref="TenantsFileException">The file cannot be used.</exception>
+    public TenantDirectory(TenantsOptions options, TimeProvider time, ILogger logger)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(time);
+        _path = options.File;
+        _logger = logger;
+        _seen = Look();
+        _entries = [.. TenantsFile.Read(_path)];
+        var interval = TimeSpan.FromSeconds(options.ReloadSeconds);
+        _timer = time.CreateTimer(static state => ((TenantDirectory)state!).Reload(), this, interval, interval);
+    }
+
+    /// <summary>Told, on any thread, when the file has changed.</summary>
+    public event Action? Changed;
+
+    /// <summary>The tenants as last read.</summary>
+    public IReadOnlyList<TenantEntry> Entries => _entries;
+
+    /// <inheritdoc />
+    public void Dispose() => _timer.Dispose();
+
+    /// <summary>
+    /// The tenant of an API key; null where there is none. Every key is compared to its end, so that the time says
+    /// nothing of how much of a guess was right.
+    /// </summary>
+    /// <param name="hash">SHA-256 of the key.</param>
+    internal TenantEntry? FindByHash(ReadOnlySpan<byte> hash)
+    {
+        TenantEntry? found = null;
+        foreach (var entry in _entries)
+        {
+            foreach (var known in entry.KeyHashes)
+            {
+                found = CryptographicOperations.FixedTimeEquals(known, hash) ? entry : found;
+            }
+        }
+
+        return found;
+    }
+
+    private void Reload()
+    {
+        lock (_reloading)
+        {
+            try
+            {
+                var now = Look();
+                if (now == _seen)
+                {
+                    return;
+                }
+
+                _seen = now;
+                _entries = [.. TenantsFile.Read(_path)];
+            }
+            catch (TenantsFileException fault)
+            {
+                GatewayLog.TenantsKept(_logger, fault.Message);
+                return;
+            }
+
+            GatewayLog.TenantsRead(_logger, _path, _entries.Length);
+        }
+
+        Changed?.Invoke();
+    }
+
+    /// <summary>What tells one state of the file from the next; a file that is gone has bytes of -1.</summary>
+    private (DateTime Written, long Bytes) Look()
+    {
+        var file = new FileInfo(_path);
+        return file.Exists ? (file.LastWriteTimeUtc, file.Length) : (default, -1);
+    }
+}
