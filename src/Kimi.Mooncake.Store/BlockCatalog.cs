@@ -1,308 +1,329 @@
-using System.Runtime.InteropServices;
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.KvCache.Retention;
 
 namespace Kimi.Mooncake.Store;
 
-/// <summary>A block that can be found. Its fields change under the catalog's lock only.</summary>
-internal sealed class StoredBlock
+/// <summary>Why a block is no longer found.</summary>
+internal enum Loss
 {
-    public const int NoSlot = -1;
+    /// <summary>Its room was needed.</summary>
+    Room,
 
-    public required BlockKey Key { get; init; }
+    /// <summary>Its tenant had too much.</summary>
+    Quota,
 
-    /// <summary>Key of the block before it.</summary>
-    public BlockKey Parent { get; init; }
+    /// <summary>Its time was over.</summary>
+    Expired,
 
-    /// <summary>Where its record begins in the log.</summary>
-    public required long Address { get; set; }
+    /// <summary>A caller removed it.</summary>
+    Removed,
 
-    /// <summary>Slot of the memory tier that holds it, or <see cref="NoSlot"/>.</summary>
-    public int Slot { get; set; } = NoSlot;
+    /// <summary>Its bytes were not what was put.</summary>
+    Damaged,
 
-    /// <summary>Whether the record is on disk and its index entry too. Until then the slot stays.</summary>
-    public bool Durable { get; set; }
-
-    /// <summary>Whether it was read since it was last written: such a block outlives its segment.</summary>
-    public bool Hot { get; set; }
-
-    /// <summary>Who pays for its room.</summary>
-    public string Tenant { get; init; } = "";
-
-    /// <summary>Milliseconds at which it becomes a miss.</summary>
-    public long ExpiresMs { get; private set; } = long.MaxValue;
-
-    private PinKind _pin;
-    private long _pinEndsMs;
-
-    /// <summary>Whether it outlives its segment whatever else does.</summary>
-    public bool IsPinned(long nowMs) => _pin != PinKind.None && nowMs < _pinEndsMs;
-
-    /// <summary>Holds the block longer and more strongly, never less.</summary>
-    public void Retain(in BlockRetention retention, long nowMs)
-    {
-        ExpiresMs = retention.LifetimeSeconds == 0 ? long.MaxValue : nowMs + (retention.LifetimeSeconds * 1000L);
-        if (retention.Pin != PinKind.None)
-        {
-            _pin = retention.Pin;
-            _pinEndsMs = retention.PinSeconds == 0
-                ? long.MaxValue
-                : Math.Max(_pinEndsMs, nowMs + (retention.PinSeconds * 1000L));
-        }
-    }
-
-    /// <summary>Takes the pin off.</summary>
-    public void Unpin() => _pin = PinKind.None;
+    /// <summary>The disk did not give or take its bytes.</summary>
+    DiskFailed,
 }
+
+/// <summary>A change to be written behind a segment's index.</summary>
+internal readonly record struct Amendment(IndexEntryKind Kind, BlockKey Key, int Segment);
 
 /// <summary>
 /// Which blocks are stored, where, and which of them lie in memory. Invariants, under <see cref="Gate"/>: a block has a
-/// slot or its record is on disk; slots free + slots owned + slots pinned without owner = all slots; a pinned slot is
-/// neither freed nor given to another block.
+/// slot or its record is on disk; every block is in the list of the segment of its address.
 /// </summary>
-internal sealed unsafe class BlockCatalog : IDisposable
+internal sealed class BlockCatalog : IDisposable
 {
-    private readonly Dictionary<BlockKey, StoredBlock> _blocks = [];
-    private readonly Dictionary<int, List<StoredBlock>> _segments = [];
+    // An end that moves by less is not written anew: it may be this much early after a restart.
+    private const long AmendStepMs = 60_000;
+
     private readonly StoreGeometry _geometry;
-    private readonly StoredBlock?[] _owners;
-    private readonly int[] _pins;
-    private readonly bool[] _used;
-    private readonly Stack<int> _free;
-    private readonly byte* _memory;
-    private int _hand;
+    private readonly StoreCounters _counters;
+    private readonly Func<long> _now;
+    private List<Amendment> _amendments = [];
 
-    // Owned slots whose block waits for the disk; when all do, looking for one to reclaim is in vain.
-    private int _waiting;
+    // Keys that were removed before the scan of older segments met them.
+    private HashSet<BlockKey>? _removedEarly = [];
 
-    public BlockCatalog(StoreGeometry geometry)
+    public BlockCatalog(
+        StoreGeometry geometry, KvBlockStoreOptions options, TenantNames tenants, StoreCounters counters,
+        Func<long> now)
     {
         _geometry = geometry;
-        _owners = new StoredBlock?[geometry.SlotCount];
-        _pins = new int[geometry.SlotCount];
-        _used = new bool[geometry.SlotCount];
-        _free = new Stack<int>(geometry.SlotCount);
-        for (var slot = geometry.SlotCount - 1; slot >= 0; slot--)
+        _counters = counters;
+        _now = now;
+        TenantNames = tenants;
+        Index = new RetentionIndex<StoredBlock>(new RetentionOptions
         {
-            _free.Push(slot);
-        }
-
-        _memory = (byte*)NativeMemory.AllocZeroed((nuint)geometry.SlotCount, (nuint)geometry.PayloadBytes);
+            Policy = options.Eviction,
+            CapacityBytes = geometry.LiveBytesHigh,
+            TenantIdleMs = options.TenantIdleSeconds * 1000L,
+        });
+        Slots = new MemorySlots(geometry.SlotCount, geometry.PayloadBytes, geometry.LayerCount);
+        Segments = new SegmentTable(geometry, Index);
     }
 
-    /// <summary>Held by callers around every other member but <see cref="SlotPointer"/>.</summary>
+    /// <summary>Held by callers around every other member but <see cref="Events"/> and pinned slots' memory.</summary>
     public Lock Gate { get; } = new();
 
-    public int Count => _blocks.Count;
+    public RetentionIndex<StoredBlock> Index { get; }
+
+    public MemorySlots Slots { get; }
+
+    public SegmentTable Segments { get; }
+
+    public TenantNames TenantNames { get; }
 
     public StoreEvents Events { get; } = new();
 
-    public IEnumerable<StoredBlock> Blocks => _blocks.Values;
+    /// <summary>Blocks in memory.</summary>
+    public int OwnedSlots => Slots.Count - Slots.FreeCount;
 
-    /// <summary>What holds before a block is given out: it has not expired.</summary>
-    public Func<long> Now { get; init; } = static () => 0;
+    public long NowMs => _now();
 
-    public int OwnedSlots => _owners.Length - _free.Count;
+    /// <summary>Id of a block that can be found; -1.</summary>
+    public int Find(in BlockKey key) => Index.Find(key, NowMs);
 
-    public StoredBlock? Find(in BlockKey key)
+    /// <summary>Adds a block that is not there, or was and has expired.</summary>
+    /// <returns>Its id.</returns>
+    public int Add(in BlockHeader header, int logBytes, long address, BlockMarks marks, long nowMs)
     {
-        if (_blocks.TryGetValue(key, out var block) && block.ExpiresMs <= Now())
+        if (Index.FindAny(header.Key) is >= 0 and var old)
         {
-            Remove(key);
-            return null;
+            Remove(old, Loss.Expired);
         }
 
-        return block;
-    }
-
-    /// <summary>First byte of a slot; the caller has it pinned.</summary>
-    public byte* SlotPointer(int slot) => _memory + ((long)slot * _geometry.PayloadBytes);
-
-    /// <summary>Adds a block, or moves the one of this key to a newer address.</summary>
-    public void Add(StoredBlock block)
-    {
-        Remove(block.Key);
-        _blocks[block.Key] = block;
-        Enlist(block);
-    }
-
-    /// <summary>Notes that a block, which has a slot, now lies elsewhere in the log and waits for the disk.</summary>
-    public void Move(StoredBlock block, long address)
-    {
-        block.Address = address;
-        block.Hot = false;
-        if (block.Durable)
+        Segments.Grow(address, logBytes);
+        var id = Index.Add(
+            header.Key, header.Parent, logBytes, Index.Tenant(header.Tenant), header.Retention.From(nowMs), nowMs);
+        ref var block = ref Index.Data(id);
+        block = new StoredBlock
         {
-            block.Durable = false;
-            _waiting++;
-        }
-
-        Enlist(block);
+            Address = address,
+            Slot = StoredBlock.NoSlot,
+            Marks = marks | (header.Encoding == BlockEncoding.Plain ? BlockMarks.None : BlockMarks.Compressed),
+            Class = header.Class,
+        };
+        Segments.Link(id);
+        Events.NoteStored(header.Key, header.Parent);
+        return id;
     }
 
-    /// <summary>Whether the block is still the one that is found under its key, at this address.</summary>
-    public bool IsCurrent(StoredBlock block, long address) =>
-        block.Address == address && _blocks.TryGetValue(block.Key, out var found) && ReferenceEquals(found, block);
+    /// <summary>Gives a pinned slot to a block that has none.</summary>
+    public void Own(int slot, int id)
+    {
+        ref var block = ref Index.Data(id);
+        block.Slot = slot;
+        block.DiskReads = 0;
+        Slots.Own(slot, id, (block.Marks & BlockMarks.Durable) != 0);
+    }
+
+    /// <summary>Id of the block of a key if it is the one that lies at an address, expired or not; -1.</summary>
+    public int FindAt(in BlockKey key, long address) =>
+        Index.FindAny(key) is >= 0 and var id && Index.Data(id).Address == address ? id : -1;
 
     /// <summary>Notes that record and index entry are written: the slot may be reclaimed.</summary>
-    public void MarkDurable(StoredBlock block)
+    public void MarkDurable(int id)
     {
-        if (!block.Durable)
+        ref var block = ref Index.Data(id);
+        block.Marks |= BlockMarks.Durable;
+        if (block.Slot != StoredBlock.NoSlot)
         {
-            block.Durable = true;
-            _waiting--;
+            Slots.MarkDurable(block.Slot);
         }
     }
 
-    /// <summary>Forgets a block.</summary>
-    public bool Remove(in BlockKey key)
+    /// <summary>Notes that a block is found at another address from now on.</summary>
+    public void Move(int id, long address)
     {
-        if (!_blocks.Remove(key, out var block))
+        Segments.Unlink(id);
+        ref var block = ref Index.Data(id);
+        block.Address = address;
+        block.Marks &= ~BlockMarks.Moving;
+        Segments.Link(id);
+    }
+
+    /// <summary>Takes a block out of memory; it is on disk.</summary>
+    /// <returns>Whether a slot could be freed. Looks at some of them only.</returns>
+    public bool TryDemote()
+    {
+        if (!Slots.TryReclaim(out var owner))
         {
             return false;
         }
 
-        Events.NoteRemoved(key);
-        if (block.Slot != StoredBlock.NoSlot)
-        {
-            var slot = block.Slot;
-            _waiting -= block.Durable ? 0 : 1;
-            block.Slot = StoredBlock.NoSlot;
-            _owners[slot] = null;
-            FreeIfUnused(slot);
-        }
-
+        Index.Data(owner).Slot = StoredBlock.NoSlot;
+        _counters.Demoted++;
         return true;
     }
 
-    /// <summary>Takes the blocks that lie in a segment off its list; some may be gone or have moved since.</summary>
-    public List<StoredBlock> TakeSegment(int segment) =>
-        _segments.Remove(segment, out var blocks) ? blocks : [];
-
-    /// <summary>Blocks of a segment that were read since they were written.</summary>
-    public List<StoredBlock> HotBlocks(int segment)
+    /// <summary>Forgets a block.</summary>
+    public void Remove(int id, Loss loss)
     {
-        var hot = new List<StoredBlock>();
-        foreach (var block in _segments.GetValueOrDefault(segment) ?? [])
+        ref var block = ref Index.Data(id);
+        var key = Index.KeyOf(id);
+        if (loss is Loss.Removed or Loss.Damaged)
         {
-            if ((block.Hot || block.IsPinned(Now())) && _geometry.SegmentOf(block.Address) == segment && IsCurrent(block, block.Address))
+            NoteRemoved(key);
+            if ((block.Marks & BlockMarks.Durable) != 0)
             {
-                hot.Add(block);
+                _amendments.Add(new Amendment(IndexEntryKind.Removed, key, _geometry.SegmentOf(block.Address)));
             }
         }
 
-        return hot;
-    }
-
-    /// <summary>
-    /// Pins a free slot, or that of a durable block not used lately; -1 when every block waits for the disk.
-    /// </summary>
-    public int TakeSlot()
-    {
-        if (!_free.TryPop(out var slot))
+        Segments.Unlink(id);
+        block.Address = StoredBlock.Nowhere;
+        if (block.Slot != StoredBlock.NoSlot)
         {
-            slot = Reclaim();
+            Slots.Disown(block.Slot);
+            block.Slot = StoredBlock.NoSlot;
         }
 
-        if (slot >= 0)
+        if (loss is Loss.Room or Loss.Quota)
         {
-            _pins[slot] = 1;
+            Index.Evict(id);
+        }
+        else
+        {
+            Index.Remove(id);
         }
 
-        return slot;
+        Count(loss);
+        Events.NoteRemoved(key);
     }
 
-    /// <summary>Gives a pinned slot to a block that has none.</summary>
-    public void Own(int slot, StoredBlock block)
+    /// <summary>Holds a block longer or more strongly.</summary>
+    public void Retain(int id, in BlockRetention retention, long nowMs)
     {
-        _owners[slot] = block;
-        _waiting += block.Durable ? 0 : 1;
-        _used[slot] = true;
-        block.Slot = slot;
+        var before = RetentionOf(id, nowMs);
+        Index.Retain(id, retention, nowMs);
+        var after = RetentionOf(id, nowMs);
+        if (before.Pin != after.Pin || before.Priority != after.Priority ||
+            before.PinUntilMs / AmendStepMs != after.PinUntilMs / AmendStepMs ||
+            before.ExpiresMs / AmendStepMs != after.ExpiresMs / AmendStepMs)
+        {
+            Amend(id);
+        }
     }
 
-    public void Pin(int slot)
+    /// <summary>Sets how a found block is kept, as its index says.</summary>
+    public void SetRetention(int id, in StoredRetention retention, long nowMs)
     {
-        _pins[slot]++;
-        _used[slot] = true;
+        if (retention.ExpiresMs <= nowMs)
+        {
+            Drop(id);
+            return;
+        }
+
+        Index.Unpin(id);
+        Index.Retain(id, retention.From(nowMs), nowMs);
     }
 
-    public void Unpin(int slot)
+    /// <summary>Forgets a found block of which the indexes say that it is no more.</summary>
+    public void Drop(int id)
     {
-        _pins[slot]--;
-        FreeIfUnused(slot);
+        Remove(id, Loss.DiskFailed);
+        _counters.Recovered--;
     }
 
-    /// <summary>Breaks with a message when the slots do not add up; for tests.</summary>
+    /// <summary>Takes a block's pin off.</summary>
+    public void Unpin(int id)
+    {
+        Index.Unpin(id);
+        Amend(id);
+    }
+
+    /// <summary>How long a block is kept.</summary>
+    public StoredRetention RetentionOf(int id, long nowMs)
+    {
+        var block = Index.Describe(id, nowMs);
+        return new StoredRetention(
+            block.Pin, block.Pin == PinKind.None ? 0 : block.PinUntilMs, block.ExpiresMs, block.Priority);
+    }
+
+    /// <summary>The entry that says all of a block as it is now.</summary>
+    public IndexEntry EntryOf(int id, long address, IndexEntryKind kind, long nowMs)
+    {
+        ref readonly var block = ref Index.Data(id);
+        var segment = _geometry.SegmentOf(address);
+        var known = Index.Describe(id, nowMs);
+        return new IndexEntry(
+            kind, known.Key, known.Parent, (uint)(address - _geometry.SegmentStart(segment)),
+            known.Bytes, TenantNames.HashOf(Index.TenantName(known.Tenant)), _geometry.BlockTokens,
+            RetentionOf(id, nowMs), nowMs, block.Class,
+            (block.Marks & BlockMarks.Compressed) == 0 ? BlockEncoding.Plain : BlockEncoding.ShuffledDeflate);
+    }
+
+    /// <summary>Notes that a key was removed, while older segments may still have blocks of it.</summary>
+    public void NoteRemoved(in BlockKey key) => _removedEarly?.Add(key);
+
+    /// <summary>Whether a key was removed since the store was opened.</summary>
+    public bool WasRemoved(in BlockKey key) => _removedEarly?.Contains(key) ?? false;
+
+    /// <summary>Everything on disk has been looked at.</summary>
+    public void EndScan() => _removedEarly = null;
+
+    /// <summary>Notes a change to be written.</summary>
+    public void NoteAmendment(in Amendment amendment) => _amendments.Add(amendment);
+
+    /// <summary>Takes the changes to be written.</summary>
+    public List<Amendment> TakeAmendments()
+    {
+        if (_amendments.Count == 0)
+        {
+            return [];
+        }
+
+        var taken = _amendments;
+        _amendments = [];
+        return taken;
+    }
+
+    /// <summary>Gives changes back that could not be written; they come before later ones.</summary>
+    public void PutAmendmentsBack(IEnumerable<Amendment> amendments) => _amendments.InsertRange(0, amendments);
+
+    /// <summary>Breaks with a message when the books do not add up; for tests.</summary>
     public void Check()
     {
-        var owned = 0;
-        var waiting = 0;
-        var loose = 0;
-        for (var slot = 0; slot < _owners.Length; slot++)
-        {
-            owned += _owners[slot] is null ? 0 : 1;
-            waiting += _owners[slot] is { Durable: false } ? 1 : 0;
-            loose += _owners[slot] is null && _pins[slot] > 0 ? 1 : 0;
-        }
+        Slots.Check();
+        Segments.Check();
+        Index.Check();
+    }
 
-        if (_free.Count + owned + loose != _owners.Length || waiting != _waiting)
+    public void Dispose() => Slots.Dispose();
+
+    // A block that is not durable yet says what is true when it becomes so.
+    private void Amend(int id)
+    {
+        ref readonly var block = ref Index.Data(id);
+        if ((block.Marks & BlockMarks.Durable) != 0)
         {
-            throw new InvalidOperationException(
-                $"slots: {_free.Count} free + {owned} owned + {loose} pinned != {_owners.Length}, or {waiting} " +
-                $"waiting != {_waiting}");
+            _amendments.Add(
+                new Amendment(IndexEntryKind.Retention, Index.KeyOf(id), _geometry.SegmentOf(block.Address)));
         }
     }
 
-    /// <summary>Frees the memory; nothing may be pinned.</summary>
-    public void Dispose() => NativeMemory.Free(_memory);
-
-    private int Reclaim()
+    private void Count(Loss loss)
     {
-        if (_waiting == _owners.Length)
+        switch (loss)
         {
-            return StoredBlock.NoSlot;
+            case Loss.Room:
+                _counters.EvictedForRoom++;
+                break;
+            case Loss.Quota:
+                _counters.EvictedForQuota++;
+                break;
+            case Loss.Expired:
+                _counters.Expired++;
+                break;
+            case Loss.Damaged:
+                Interlocked.Increment(ref _counters.Damaged);
+                break;
+            case Loss.Removed:
+                _counters.Removed++;
+                break;
+            case Loss.DiskFailed:
+                break;
         }
-
-        // Twice round: the first pass may only take back the marks of use.
-        for (var step = 0; step < 2 * _owners.Length; step++)
-        {
-            var slot = _hand;
-            _hand = _hand + 1 == _owners.Length ? 0 : _hand + 1;
-            if (_pins[slot] > 0 || _owners[slot] is not { Durable: true } owner)
-            {
-                continue;
-            }
-
-            if (_used[slot])
-            {
-                _used[slot] = false;
-                continue;
-            }
-
-            owner.Slot = StoredBlock.NoSlot;
-            _owners[slot] = null;
-            return slot;
-        }
-
-        return StoredBlock.NoSlot;
-    }
-
-    private void FreeIfUnused(int slot)
-    {
-        if (_pins[slot] == 0 && _owners[slot] is null)
-        {
-            _free.Push(slot);
-        }
-    }
-
-    private void Enlist(StoredBlock block)
-    {
-        var segment = _geometry.SegmentOf(block.Address);
-        if (!_segments.TryGetValue(segment, out var blocks))
-        {
-            _segments[segment] = blocks = [];
-        }
-
-        blocks.Add(block);
     }
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Text;
 using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Store;
@@ -25,8 +26,7 @@ public sealed partial class KvBlockStore
 
         using (reservation)
         {
-            block.CopyTo(reservation.Block);
-            return reservation.Commit();
+            return reservation.Commit(block);
         }
     }
 
@@ -37,22 +37,17 @@ public sealed partial class KvBlockStore
     /// <param name="reservation">The room; to be disposed. Nobody else can put this key meanwhile.</param>
     /// <param name="refused">Why there is none: a duplicate, whose retention is strengthened, or refused.</param>
     /// <returns>Whether there is room. May wait as <see cref="Put"/> does.</returns>
+    /// <exception cref="ArgumentException">The tenant's name has more than 120 bytes in UTF-8.</exception>
     public bool TryReserve(
         BlockKey key, BlockKey parent, BlockAttributes attributes,
         [NotNullWhen(true)] out PutReservation? reservation, out PutResult refused)
     {
         ArgumentNullException.ThrowIfNull(attributes);
+        CheckTenant(attributes.Tenant);
         reservation = null;
         Enter();
         try
         {
-            if (_writer.IsRefusing)
-            {
-                Interlocked.Increment(ref _counters.Refused);
-                refused = PutResult.Refused;
-                return false;
-            }
-
             if (!TryClaim(key, attributes))
             {
                 Interlocked.Increment(ref _counters.Duplicates);
@@ -60,11 +55,11 @@ public sealed partial class KvBlockStore
                 return false;
             }
 
-            var slot = _writer.TakeSlot();
+            var slot = _writer.IsRefusing ? MemorySlots.None : _writer.TakeSlot();
             if (slot < 0)
             {
                 Unclaim(key);
-                Interlocked.Increment(ref _counters.Refused);
+                Interlocked.Increment(ref _counters.RefusedDisk);
                 refused = PutResult.Refused;
                 return false;
             }
@@ -81,21 +76,35 @@ public sealed partial class KvBlockStore
         }
     }
 
-    internal unsafe byte* SlotPointer(int slot) => _catalog.SlotPointer(slot);
+    internal unsafe byte* SlotPointer(int slot) => _catalog.Slots.Pointer(slot);
 
-    internal PutResult Commit(PutReservation reservation, int slot)
+    /// <summary>Stores the block that a reservation's slot holds, or that is copied there first.</summary>
+    internal PutResult Commit(PutReservation reservation, int slot, ReadOnlySpan<byte> block)
     {
         var stored = false;
         try
         {
-            stored = _writer.TryStore(
-                reservation.Key, reservation.Parent, slot, reservation.Attributes, NowMs());
+            if (block.IsEmpty)
+            {
+                Seal(slot);
+            }
+            else
+            {
+                CopyIn(block, slot);
+            }
+
+            _catalog.TenantNames.Add(reservation.Attributes.Tenant);
+            stored = _writer.TryStore(reservation.Key, reservation.Parent, slot, reservation.Attributes);
         }
         finally
         {
             Unclaim(reservation.Key);
-            Interlocked.Increment(ref stored ? ref _counters.Puts : ref _counters.Refused);
-            _events.Tell();
+            if (stored)
+            {
+                Interlocked.Increment(ref _counters.Puts);
+            }
+
+            _catalog.Events.Tell();
             Exit();
         }
 
@@ -109,13 +118,36 @@ public sealed partial class KvBlockStore
         Exit();
     }
 
+    private static void CheckTenant(string tenant)
+    {
+        if (Encoding.UTF8.GetByteCount(tenant) > BlockRecord.TenantBytesMax)
+        {
+            throw new ArgumentException(
+                $"the tenant's name '{tenant}' has more than {BlockRecord.TenantBytesMax} bytes in UTF-8",
+                nameof(tenant));
+        }
+    }
+
+    /// <summary>Notes the checksums of what lies in a pinned slot.</summary>
+    private unsafe void Seal(int slot)
+    {
+        var bytes = _geometry.LayerBytes;
+        var memory = new ReadOnlySpan<byte>(_catalog.Slots.Pointer(slot), BlockBytes);
+        var checksums = _catalog.Slots.Checksums(slot);
+        for (var layer = 0; layer < checksums.Length; layer++)
+        {
+            checksums[layer] = Crc32C.Finish(
+                Crc32C.Append(Crc32C.Start, memory.Slice(layer * bytes, bytes)));
+        }
+    }
+
     private bool TryClaim(in BlockKey key, BlockAttributes attributes)
     {
         lock (_catalog.Gate)
         {
-            if (_catalog.Find(key) is { } block)
+            if (_catalog.Find(key) is >= 0 and var id)
             {
-                block.Retain(attributes.Retention, NowMs());
+                _catalog.Retain(id, attributes.Retention, _catalog.NowMs);
                 return false;
             }
 

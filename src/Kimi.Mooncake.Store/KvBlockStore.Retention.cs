@@ -2,70 +2,29 @@ using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Store;
 
-/// <content>How long blocks are kept, and who pays for them.</content>
+/// <content>How long blocks are kept, who pays for them, and who is told.</content>
 public sealed partial class KvBlockStore
 {
-    /// <summary>Holds blocks longer or more strongly than before, never less.</summary>
+    /// <summary>Holds blocks longer or more strongly than before, never less. Their prefixes stay with them.</summary>
     /// <param name="keys">Any keys.</param>
     /// <param name="retention">How long, from now.</param>
     /// <returns>How many of them are stored.</returns>
     public int Retain(ReadOnlySpan<BlockKey> keys, in BlockRetention retention)
     {
-        var found = 0;
-        var now = NowMs();
-        lock (_catalog.Gate)
-        {
-            foreach (var key in keys)
-            {
-                if (_catalog.Find(key) is { } block)
-                {
-                    block.Retain(retention, now);
-                    found++;
-                }
-            }
-        }
-
-        return found;
+        var kept = retention;
+        return ForEach(keys, (id, now) => _catalog.Retain(id, kept, now));
     }
 
     /// <summary>Takes the pins of blocks off; their lifetime stays.</summary>
     /// <param name="keys">Any keys.</param>
     /// <returns>How many of them are stored.</returns>
-    public int Unpin(ReadOnlySpan<BlockKey> keys)
-    {
-        var found = 0;
-        lock (_catalog.Gate)
-        {
-            foreach (var key in keys)
-            {
-                if (_catalog.Find(key) is { } block)
-                {
-                    block.Unpin();
-                    found++;
-                }
-            }
-        }
-
-        return found;
-    }
+    public int Unpin(ReadOnlySpan<BlockKey> keys) => ForEach(keys, (id, _) => _catalog.Unpin(id));
 
     /// <summary>Counts a use of blocks whose bytes came from elsewhere, so that they are kept as if read here.</summary>
     /// <param name="keys">Any keys; those that are not stored are passed over.</param>
-    public void Touch(ReadOnlySpan<BlockKey> keys)
-    {
-        lock (_catalog.Gate)
-        {
-            foreach (var key in keys)
-            {
-                if (_catalog.Find(key) is { } block)
-                {
-                    block.Hot = true;
-                }
-            }
-        }
-    }
+    public void Touch(ReadOnlySpan<BlockKey> keys) => ForEach(keys, (id, now) => _catalog.Index.Use(id, now));
 
-    /// <summary>Holds the leading blocks for a reader.</summary>
+    /// <summary>Holds the leading blocks for a reader: they are not evicted meanwhile.</summary>
     /// <param name="keys">Keys in the order of the prefix.</param>
     /// <param name="time">How long from now.</param>
     public StoreLease Lease(ReadOnlySpan<BlockKey> keys, TimeSpan time)
@@ -75,16 +34,18 @@ public sealed partial class KvBlockStore
         return new StoreLease(this, leased);
     }
 
-    /// <summary>Limits what a tenant may take.</summary>
+    /// <summary>Limits what a tenant may take. What it has beyond that goes when it stores more.</summary>
     /// <param name="tenant">Its name.</param>
     /// <param name="bytes">Most bytes on disk; 0: none of its own, a fair share.</param>
+    /// <exception cref="ArgumentException">The name has more than 120 bytes in UTF-8.</exception>
     public void SetQuota(string tenant, long bytes)
     {
         ArgumentNullException.ThrowIfNull(tenant);
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
+        CheckTenant(tenant);
         lock (_catalog.Gate)
         {
-            _quotas[tenant] = bytes;
+            _catalog.Index.SetQuota(_catalog.Index.Tenant(tenant), bytes);
         }
     }
 
@@ -93,12 +54,15 @@ public sealed partial class KvBlockStore
     {
         lock (_catalog.Gate)
         {
-            return
-            [
-                .. _catalog.Blocks.GroupBy(static block => block.Tenant).Select(group => new TenantUsage(
-                    group.Key, group.Count(), (long)group.Count() * _geometry.EntryBytes,
-                    _quotas.GetValueOrDefault(group.Key))),
-            ];
+            var index = _catalog.Index;
+            var tenants = new List<TenantUsage>(index.TenantCount);
+            for (var tenant = 0; tenant < index.TenantCount; tenant++)
+            {
+                tenants.Add(new TenantUsage(
+                    index.TenantName(tenant), index.CountOf(tenant), index.BytesOf(tenant), index.QuotaOf(tenant)));
+            }
+
+            return tenants;
         }
     }
 
@@ -107,19 +71,62 @@ public sealed partial class KvBlockStore
     public void Subscribe(IStoreListener listener)
     {
         ArgumentNullException.ThrowIfNull(listener);
+        _catalog.Events.Add(listener);
+        for (var id = -1; TellStored(listener, ref id);)
+        {
+            _catalog.Events.Tell();
+        }
+
+        _catalog.Events.Tell();
+    }
+
+    /// <summary>Holds blocks for a while.</summary>
+    internal void RenewLease(ReadOnlySpan<BlockKey> keys, TimeSpan time)
+    {
+        var ms = (long)time.TotalMilliseconds;
+        ForEach(keys, (id, now) => _catalog.Index.Lease(id, now + ms));
+    }
+
+    internal void CountLease(int change) => Interlocked.Add(ref _counters.Leases, change);
+
+    private bool TellStored(IStoreListener listener, ref int id)
+    {
         lock (_catalog.Gate)
         {
-            _events.Add(listener);
-            foreach (var block in _catalog.Blocks)
+            for (var step = 0; step < LookUpStep; step++)
             {
-                _events.NoteStored(block.Key, block.Parent, listener);
+                id = _catalog.Index.NextAfter(id);
+                if (id < 0)
+                {
+                    return false;
+                }
+
+                _catalog.Events.NoteStored(_catalog.Index.KeyOf(id), _catalog.Index.ParentKeyOf(id), listener);
+            }
+
+            return true;
+        }
+    }
+
+    private int ForEach(ReadOnlySpan<BlockKey> keys, Action<int, long> change)
+    {
+        var found = 0;
+        for (var at = 0; at < keys.Length; at += LookUpStep)
+        {
+            lock (_catalog.Gate)
+            {
+                var now = _catalog.NowMs;
+                foreach (ref readonly var key in keys.Slice(at, Math.Min(LookUpStep, keys.Length - at)))
+                {
+                    if (_catalog.Find(key) is >= 0 and var id)
+                    {
+                        change(id, now);
+                        found++;
+                    }
+                }
             }
         }
 
-        _events.Tell();
+        return found;
     }
-
-    internal void RenewLease(ReadOnlySpan<BlockKey> keys, TimeSpan time) => Touch(keys);
-
-    private long NowMs() => _openedMs + (long)_time.GetElapsedTime(_openedAt).TotalMilliseconds;
 }

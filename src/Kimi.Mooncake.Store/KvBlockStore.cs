@@ -10,24 +10,26 @@ namespace Kimi.Mooncake.Store;
 /// </summary>
 public sealed partial class KvBlockStore : IAsyncDisposable
 {
+    private readonly KvBlockStoreOptions _options;
     private readonly StoreGeometry _geometry;
     private readonly DirectoryLock _lock;
     private readonly SegmentDevice _device;
     private readonly StoreLog _log;
     private readonly BlockCatalog _catalog;
+    private readonly RecordReader _reader;
     private readonly StoreWriter _writer;
+    private readonly StoreCompactor _compactor;
+    private readonly StoreScanner _scanner;
     private readonly StoreCounters _counters = new();
     private readonly HashSet<BlockKey> _storing = [];
     private readonly AutoResetEvent _progress = new(false);
     private readonly CancellationTokenSource _stop = new();
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
-    private readonly int _segmentsFound;
-    private readonly StoreEvents _events;
-    private readonly Dictionary<string, long> _quotas = [];
     private readonly long _openedMs;
     private readonly long _openedAt;
     private readonly Task _flushing;
+    private readonly Task _compacting;
     private int _active;
     private int _disposed;
 
@@ -35,23 +37,22 @@ public sealed partial class KvBlockStore : IAsyncDisposable
         KvBlockStoreOptions options, StoreGeometry geometry, DirectoryLock directoryLock, ILogger logger,
         TimeProvider time)
     {
-        var started = time.GetTimestamp();
+        _openedAt = time.GetTimestamp();
+        _openedMs = time.GetUtcNow().ToUnixTimeMilliseconds();
+        _time = time;
+        _options = options;
         _geometry = geometry;
         _lock = directoryLock;
         _logger = logger;
-        _device = new SegmentDevice(options.Directory, () => _progress.Set());
-        _time = time;
-        _openedMs = time.GetUtcNow().ToUnixTimeMilliseconds();
-        _openedAt = started;
-        _catalog = new BlockCatalog(geometry) { Now = NowMs };
-        _events = _catalog.Events;
+        var found = SegmentDevice.ListSegments(options.Directory);
+        var drop = IsOfNoUse(found);
+        _device = new SegmentDevice(
+            options.Directory, () => _progress.Set(), found.Count == 0 ? 0 : found[^1].Number + 1,
+            geometry.SegmentBytes);
+        _catalog = new BlockCatalog(geometry, options, new TenantNames(options.Directory), _counters, NowMs);
         try
         {
-            _segmentsFound = SegmentDevice.ListSegments(options.Directory).Length;
-            var found = StoreRecovery.Load(options.Directory, geometry, _device, _catalog, logger);
-            _log = new StoreLog(geometry, _device, found.BeginAddress, found.StartAddress);
-            _counters.Recovered = _catalog.Count;
-            _counters.Damaged = found.Damaged;
+            _log = new StoreLog(geometry, _device);
         }
         catch
         {
@@ -60,26 +61,43 @@ public sealed partial class KvBlockStore : IAsyncDisposable
             throw;
         }
 
+        _reader = new RecordReader(geometry.Format, _device.TryRead);
         _writer = new StoreWriter(
             options, geometry, _device, _log, _catalog, _counters, _progress, time, logger);
+        _compactor = new StoreCompactor(options, geometry, _catalog, _writer, _reader, _counters, logger);
+        _writer.WantsRoom = _compactor.Wake;
+        _scanner = new StoreScanner(geometry, _device, _catalog, _reader, _counters, logger);
+        _scanner.Begin(found);
         StoreMessages.Opened(
-            logger, options.Directory, _catalog.Count, _counters.Damaged,
-            time.GetElapsedTime(started).TotalMilliseconds);
+            logger, options.Directory, found.Count, time.GetElapsedTime(_openedAt).TotalMilliseconds);
         _flushing = Task.Run(() => _writer.RunAsync(_stop.Token));
+        _compacting = Task.Run(() => _compactor.RunAsync(_stop.Token));
+        Scanning = Task.Run(() => Scan(found, drop));
     }
 
     /// <summary>Bytes of every block of this store.</summary>
     public int BlockBytes => _geometry.PayloadBytes;
 
+    /// <summary>How far the store is with finding what earlier runs left.</summary>
+    public StoreScan Recovering => _scanner.State;
+
     internal SegmentDevice Device => _device;
 
-    /// <summary>Opens a store and finds what earlier runs left; damaged parts are dropped and counted.</summary>
+    /// <summary>Ends when everything on disk has been looked at.</summary>
+    internal Task Scanning { get; }
+
+    /// <summary>
+    /// Opens a store. It serves at once, and finds in the background what earlier runs left; damaged parts are dropped
+    /// and counted.
+    /// </summary>
     /// <param name="options">Folder and limits.</param>
     /// <param name="layout">Layout of the blocks.</param>
     /// <param name="fingerprint">Names the model's weights. Blocks of another model or layout are dropped.</param>
     /// <param name="logger">Takes one line at start and one for each kind of trouble.</param>
-    /// <param name="time">Clock for waiting times.</param>
-    /// <exception cref="StoreException">A limit is too small, or the folder cannot be used or is in use.</exception>
+    /// <param name="time">Clock for waiting times and for how long blocks are kept.</param>
+    /// <exception cref="StoreException">
+    /// A limit is too small, the folder cannot be used or is in use, or a later version wrote it.
+    /// </exception>
     public static KvBlockStore Open(
         KvBlockStoreOptions options, KvLayout layout, string fingerprint, ILogger? logger = null,
         TimeProvider? time = null)
@@ -114,7 +132,7 @@ public sealed partial class KvBlockStore : IAsyncDisposable
 
     /// <summary>
     /// Forgets a block: later gets miss it, its memory is free at once, its bytes on disk go with their segment. After
-    /// a restart it may be there again.
+    /// the next flush it stays forgotten over a restart.
     /// </summary>
     /// <returns>Whether it was there.</returns>
     public bool Remove(BlockKey key)
@@ -122,14 +140,19 @@ public sealed partial class KvBlockStore : IAsyncDisposable
         Enter();
         try
         {
-            bool removed;
             lock (_catalog.Gate)
             {
-                removed = _catalog.Remove(key);
+                _catalog.NoteRemoved(key);
+                if (_catalog.Find(key) is not (>= 0 and var id))
+                {
+                    return false;
+                }
+
+                _catalog.Remove(id, Loss.Removed);
             }
 
-            _events.Tell();
-            return removed;
+            _catalog.Events.Tell();
+            return true;
         }
         finally
         {
@@ -145,37 +168,23 @@ public sealed partial class KvBlockStore : IAsyncDisposable
         return _writer.FlushAsync(cancellationToken);
     }
 
-    /// <summary>A snapshot of the counters.</summary>
-    public StoreStatistics Statistics()
+    /// <summary>Moves together what lives on disk, as long as that frees room; the store serves meanwhile.</summary>
+    /// <param name="progress">Is told before each segment.</param>
+    /// <param name="cancellationToken">Ends it; what was done stays done.</param>
+    public async ValueTask<StoreCompaction> CompactAsync(
+        IProgress<StoreCompaction>? progress = null, CancellationToken cancellationToken = default)
     {
-        int blocks;
-        int inMemory;
-        lock (_catalog.Gate)
+        Enter();
+        try
         {
-            blocks = _catalog.Count;
-            inMemory = _catalog.OwnedSlots;
+            await Scanning.WaitAsync(cancellationToken).ConfigureAwait(false);
+            await _writer.FlushAsync(cancellationToken).ConfigureAwait(false);
+            return await _compactor.CompactAsync(progress, cancellationToken).ConfigureAwait(false);
         }
-
-        return new StoreStatistics
+        finally
         {
-            Blocks = blocks,
-            BlocksInMemory = inMemory,
-            MemoryBytes = ((long)_geometry.SlotCount * _geometry.PayloadBytes) + _geometry.LogBufferBytes,
-            DiskBytes = _log.DiskBytes + ((long)blocks * SegmentIndex.EntryBytes),
-            Recovered = _counters.Recovered,
-            Puts = Interlocked.Read(ref _counters.Puts),
-            Duplicates = Interlocked.Read(ref _counters.Duplicates),
-            Refused = Interlocked.Read(ref _counters.Refused),
-            MemoryHits = Interlocked.Read(ref _counters.MemoryHits),
-            DiskHits = Interlocked.Read(ref _counters.DiskHits),
-            Misses = Interlocked.Read(ref _counters.Misses),
-            Damaged = Interlocked.Read(ref _counters.Damaged),
-            Evicted = Interlocked.Read(ref _counters.Evicted),
-            Rewritten = Interlocked.Read(ref _counters.Rewritten),
-            WriteFailures = Interlocked.Read(ref _counters.WriteFailures),
-            Flushes = Interlocked.Read(ref _counters.Flushes),
-            FlushFailures = Interlocked.Read(ref _counters.FlushFailures),
-        };
+            Exit();
+        }
     }
 
     /// <summary>Flushes, waits for calls in progress, closes the files and frees the memory.</summary>
@@ -192,7 +201,7 @@ public sealed partial class KvBlockStore : IAsyncDisposable
         }
 
         await _stop.CancelAsync().ConfigureAwait(false);
-        await _flushing.ConfigureAwait(false);
+        await Task.WhenAll(_flushing, _compacting, Scanning).ConfigureAwait(false);
         try
         {
             await _writer.FlushAsync(CancellationToken.None).ConfigureAwait(false);
@@ -205,6 +214,7 @@ public sealed partial class KvBlockStore : IAsyncDisposable
                 await Task.Delay(1).ConfigureAwait(false);
             }
 
+            _compactor.Dispose();
             _writer.Dispose();
             _log.Dispose();
             _catalog.Dispose();
@@ -213,7 +223,7 @@ public sealed partial class KvBlockStore : IAsyncDisposable
         }
     }
 
-    /// <summary>Breaks with a message when the memory tier's slots do not add up; for tests.</summary>
+    /// <summary>Breaks with a message when the books do not add up; for tests.</summary>
     internal void Check()
     {
         lock (_catalog.Gate)
@@ -221,6 +231,50 @@ public sealed partial class KvBlockStore : IAsyncDisposable
             _catalog.Check();
         }
     }
+
+    /// <summary>Whether what is found belongs to another version, model or layout; the manifest is ours from here on.</summary>
+    private bool IsOfNoUse(IReadOnlyList<FoundSegment> found)
+    {
+        var manifest = StoreManifest.Read(_options.Directory);
+        var other = manifest is not null && manifest.Format.Identity != _geometry.Format.Identity;
+        var old = manifest is null && StoreScanner.IsVersion1(_options.Directory, found);
+        if (old)
+        {
+            StoreMessages.OldVersionDropped(_logger, _options.Directory, StoreGeometry.FormatVersion);
+        }
+        else if (other)
+        {
+            StoreMessages.OtherModelDropped(_logger, _options.Directory);
+        }
+
+        if (manifest is null || other)
+        {
+            StoreManifest.Of(_geometry).Write(_options.Directory, _options.SyncToDrive);
+        }
+
+        return old || other;
+    }
+
+    private void Scan(IReadOnlyList<FoundSegment> found, bool drop)
+    {
+        try
+        {
+            _scanner.Run(found, drop, _stop.Token);
+            if (found.Count > 0)
+            {
+                StoreMessages.Scanned(
+                    _logger, _options.Directory, _scanner.State.Blocks, Interlocked.Read(ref _counters.Damaged),
+                    _time.GetElapsedTime(_openedAt).TotalMilliseconds);
+            }
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            Interlocked.Increment(ref _counters.ReadFailures);
+            StoreMessages.ScanFailed(_logger, _options.Directory, exception.Message);
+        }
+    }
+
+    private long NowMs() => _openedMs + (long)_time.GetElapsedTime(_openedAt).TotalMilliseconds;
 
     private void CheckLength(int length, string parameter)
     {

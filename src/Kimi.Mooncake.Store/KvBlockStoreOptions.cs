@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.KvCache.Retention;
 
 namespace Kimi.Mooncake.Store;
 
@@ -14,16 +15,16 @@ public sealed record KvBlockStoreOptions
         Min = 64 * 1024, Max = 1L << 44)]
     public long MemoryBytes { get; init; } = 256L << 20;
 
-    /// <summary>Most bytes of files in <see cref="Directory"/>; the oldest segment goes first.</summary>
-    [Setting("Most bytes that the files of one model take; the oldest blocks go first.", Unit = "bytes",
+    /// <summary>Most bytes of files in <see cref="Directory"/>.</summary>
+    [Setting("Most bytes that the files of one model take; beyond it blocks are evicted.", Unit = "bytes",
         Min = 256 * 1024, Max = 1L << 50)]
     public long DiskBytes { get; init; } = 8L << 30;
 
     /// <summary>
-    /// Bytes of one segment file, a power of two: the unit in which old blocks are dropped. Raised to the page size
+    /// Bytes of one segment file, a power of two: the unit in which room is reclaimed. Raised to the page size
     /// where blocks are large. A store written with another value starts empty.
     /// </summary>
-    [Setting("Bytes of one segment file, a power of two; old blocks are dropped in this unit.", Unit = "bytes",
+    [Setting("Bytes of one segment file, a power of two; room is reclaimed in this unit.", Unit = "bytes",
         Min = 64 * 1024, Max = 1L << 30)]
     public long SegmentBytes { get; init; } = 64L << 20;
 
@@ -47,4 +48,47 @@ public sealed record KvBlockStoreOptions
     [Setting("Time for which puts are refused after the disk refused a write or kept a put waiting.",
         Unit = "ms", Min = 0, Max = 600_000)]
     public int RetryAfterErrorMs { get; init; } = 1_000;
+
+    /// <summary>In which order blocks go when room is needed; pins, leases and prefixes come before it.</summary>
+    [Setting("In which order blocks are evicted.")]
+    public EvictionPolicyKind Eviction { get; init; } = EvictionPolicyKind.Lru;
+
+    /// <summary>Share of the disk's room that blocks may fill; above it they are evicted.</summary>
+    [Setting("Share of the disk's room above which blocks are evicted.", Unit = "percent", Min = 1, Max = 95)]
+    public int DiskHighPercent { get; init; } = 85;
+
+    /// <summary>Share of the disk's room down to which blocks are evicted once they fill too much.</summary>
+    [Setting("Share of the disk's room down to which blocks are evicted.", Unit = "percent", Min = 1, Max = 95)]
+    public int DiskLowPercent { get; init; } = 80;
+
+    /// <summary>Share of the memory tier that blocks may fill; above it the least used leave it.</summary>
+    [Setting("Share of the memory tier above which blocks leave it.", Unit = "percent", Min = 1, Max = 100)]
+    public int MemoryHighPercent { get; init; } = 98;
+
+    /// <summary>Share of the memory tier down to which blocks leave it once they fill too much.</summary>
+    [Setting("Share of the memory tier down to which blocks leave it.", Unit = "percent", Min = 1, Max = 100)]
+    public int MemoryLowPercent { get; init; } = 95;
+
+    /// <summary>Reads from disk after which a block is kept in memory again.</summary>
+    [Setting("Reads from disk after which a block is kept in memory again.", Unit = "reads", Min = 1, Max = 250)]
+    public int PromoteAfterReads { get; init; } = 1;
+
+    /// <summary>How long a block that is being read from disk is protected from eviction; renewed by long reads.</summary>
+    [Setting("How long a block that is being read is protected from eviction; long reads renew it.", Unit = "ms",
+        Min = 1, Max = 600_000)]
+    public int ReadLeaseMs { get; init; } = 5_000;
+
+    /// <summary>Bytes that are asked of the disk ahead while a run of blocks is read.</summary>
+    [Setting("Bytes that are asked of the disk ahead while a run of blocks is read.", Unit = "bytes",
+        Min = 0, Max = 1L << 30)]
+    public long ReadAheadBytes { get; init; } = 16L << 20;
+
+    /// <summary>Whether blocks are compressed on disk.</summary>
+    [Setting("Whether blocks are compressed on disk: less room for more time.")]
+    public StoreCompression Compression { get; init; } = StoreCompression.None;
+
+    /// <summary>A tenant that neither stores nor reads for so long loses its claim to a fair share.</summary>
+    [Setting("Time without a read or put after which a tenant's blocks go before those of others.", Unit = "s",
+        Min = 1, Max = 31_622_400)]
+    public int TenantIdleSeconds { get; init; } = 3_600;
 }

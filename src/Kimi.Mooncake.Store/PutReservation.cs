@@ -45,12 +45,15 @@ public sealed class PutReservation : IDisposable
     /// </summary>
     /// <returns>What became of it.</returns>
     /// <exception cref="ObjectDisposedException">The reservation has ended.</exception>
-    public PutResult Commit()
+    public PutResult Commit() => Commit([]);
+
+    /// <summary>As <see cref="Commit()"/>, of a block that is copied and checked in one go.</summary>
+    internal PutResult Commit(ReadOnlySpan<byte> block)
     {
         var slot = _slot;
         ObjectDisposedException.ThrowIf(slot < 0, this);
         _slot = -1;
-        return _store.Commit(this, slot);
+        return _store.Commit(this, slot, block);
     }
 
     /// <summary>Gives the room back unless the block was committed.</summary>

@@ -16,6 +16,9 @@ internal readonly record struct FailedRange(long Address, long Bytes, string Rea
 internal sealed unsafe class SegmentDevice : StorageDeviceBase
 {
     private const uint SectorBytes = 512;
+    // Files with higher numbers are not this store's work: it would take longer than a disk lives.
+    private const int SegmentMax = 1 << 30;
+
     private const string BaseName = "blocks";
     private const string IndexSuffix = ".index";
 
@@ -23,13 +26,24 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
     private readonly ConcurrentQueue<FailedRange> _failures = new();
     private readonly Lock _opening = new();
     private readonly Action _written;
+    private readonly long _segmentBytes;
     private volatile bool _disposed;
     private int _writing;
 
     /// <param name="directory">Folder of the store.</param>
     /// <param name="written">Called after each write, on a pool thread.</param>
-    public SegmentDevice(string directory, Action written)
-        : base(Path.Combine(directory, BaseName), SectorBytes, Devices.CAPACITY_UNSPECIFIED) => _written = written;
+    /// <param name="firstSegment">Number of the file in which the log's first segment goes.</param>
+    /// <param name="segmentBytes">Bytes of a segment.</param>
+    public SegmentDevice(string directory, Action written, int firstSegment, long segmentBytes)
+        : base(Path.Combine(directory, BaseName), SectorBytes, Devices.CAPACITY_UNSPECIFIED)
+    {
+        _written = written;
+        _segmentBytes = segmentBytes;
+        FirstSegment = firstSegment;
+    }
+
+    /// <summary>Number of the file in which the log's first segment goes.</summary>
+    public int FirstSegment { get; }
 
     /// <summary>Whether a write still reads the log's pages.</summary>
     public bool IsWriting => Volatile.Read(ref _writing) > 0;
@@ -37,29 +51,36 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
     /// <summary>Test seam: makes a write fail as the disk would.</summary>
     public Action<int>? BeforeWrite { get; set; }
 
-    public string DataPath(int segment) => $"{FileName}.{segment}";
+    /// <summary>Test seam: makes a read fail as the disk would.</summary>
+    public Action<int>? BeforeRead { get; set; }
+
+    public static string DataPath(string directory, int segment) =>
+        Path.Combine(directory, string.Create(CultureInfo.InvariantCulture, $"{BaseName}.{segment}"));
+
+    public static string IndexPath(string directory, int segment) => DataPath(directory, segment) + IndexSuffix;
+
+    public string DataPath(int segment) => string.Create(CultureInfo.InvariantCulture, $"{FileName}.{segment}");
 
     public string IndexPath(int segment) => DataPath(segment) + IndexSuffix;
 
-    /// <summary>Numbers of the segments of which any file exists, ascending.</summary>
-    public static int[] ListSegments(string directory)
+    /// <summary>The segments of which a file exists, ascending.</summary>
+    /// <exception cref="IOException">The disk fails.</exception>
+    public static IReadOnlyList<FoundSegment> ListSegments(string directory)
     {
-        var found = new SortedSet<int>();
-        foreach (var path in Directory.EnumerateFileSystemEntries(directory, BaseName + ".*"))
+        var found = new SortedDictionary<int, long>();
+        foreach (var file in new DirectoryInfo(directory).EnumerateFiles(BaseName + ".*"))
         {
-            var text = Path.GetFileName(path.AsSpan())[(BaseName.Length + 1)..];
-            text = text.EndsWith(IndexSuffix) ? text[..^IndexSuffix.Length] : text;
-            if (int.TryParse(text, NumberStyles.None, null, out var segment))
+            var text = file.Name.AsSpan(BaseName.Length + 1);
+            var isIndex = text.EndsWith(IndexSuffix);
+            text = isIndex ? text[..^IndexSuffix.Length] : text;
+            if (int.TryParse(text, NumberStyles.None, null, out var segment) && segment <= SegmentMax)
             {
-                found.Add(segment);
+                found[segment] = Math.Max(isIndex ? 0 : file.Length, found.GetValueOrDefault(segment));
             }
         }
 
-        return [.. found];
+        return [.. found.Select(static pair => new FoundSegment(pair.Key, pair.Value))];
     }
-
-    /// <summary>Tells the device which segment is the oldest.</summary>
-    public void StartAt(int segment) => startSegment = segment;
 
     /// <summary>Takes one range that could not be written.</summary>
     public bool TryTakeFailure(out FailedRange range) => _failures.TryDequeue(out range);
@@ -68,8 +89,10 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
     /// <exception cref="IOException">The disk fails.</exception>
     public bool TryRead(long address, Span<byte> destination)
     {
-        var file = Open((int)(address / SegmentSize), create: false);
-        var offset = address % SegmentSize;
+        var segment = (int)(address / _segmentBytes);
+        BeforeRead?.Invoke(segment);
+        var file = Open(segment, create: false);
+        var offset = address % _segmentBytes;
         while (file is not null && !destination.IsEmpty)
         {
             var count = RandomAccess.Read(file, destination, offset);
@@ -83,6 +106,15 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
         }
 
         return file is not null;
+    }
+
+    /// <summary>Asks the system to read a part of the log in the background.</summary>
+    public void ReadAhead(long address, long bytes)
+    {
+        if (Open((int)(address / _segmentBytes), create: false) is { } file)
+        {
+            SystemHints.ReadAhead(file, address % _segmentBytes, bytes);
+        }
     }
 
     /// <summary>Asks the system to write a segment down.</summary>
@@ -101,7 +133,7 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
     {
         Interlocked.Increment(ref _writing);
         ThreadPool.UnsafeQueueUserWorkItem(
-            _ => Write(sourceAddress, segmentId, (long)destinationAddress, (int)numBytesToWrite, callback, context),
+            _ => Write(sourceAddress, FirstSegment + segmentId, (long)destinationAddress, (int)numBytesToWrite, callback, context),
             null);
     }
 
@@ -115,7 +147,7 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
     /// <inheritdoc />
     public override void RemoveSegmentAsync(int segment, AsyncCallback callback, IAsyncResult result)
     {
-        DeleteFiles(segment);
+        // The store never truncates FASTER's log: it deletes files itself, whichever they are.
         callback(result);
     }
 
@@ -164,7 +196,7 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException
             or ObjectDisposedException)
         {
-            _failures.Enqueue(new FailedRange((segment * SegmentSize) + offset, length, exception.Message));
+            _failures.Enqueue(new FailedRange((segment * _segmentBytes) + offset, length, exception.Message));
         }
 
         callback(0, (uint)length, context);

@@ -7,12 +7,14 @@ public sealed class StoreLease : IDisposable
 {
     private readonly KvBlockStore _store;
     private BlockKey[] _keys;
+    private bool _ended;
 
     internal StoreLease(KvBlockStore store, BlockKey[] keys)
     {
         _store = store;
         _keys = keys;
         Blocks = keys.Length;
+        store.CountLease(1);
     }
 
     /// <summary>How many of the first keys were there, without a gap; these are held.</summary>
@@ -23,5 +25,13 @@ public sealed class StoreLease : IDisposable
     public void Renew(TimeSpan time) => _store.RenewLease(_keys, time);
 
     /// <summary>Renews no more; what was leased runs out by itself.</summary>
-    public void Dispose() => _keys = [];
+    public void Dispose()
+    {
+        if (!_ended)
+        {
+            _ended = true;
+            _keys = [];
+            _store.CountLease(-1);
+        }
+    }
 }

@@ -1,12 +1,12 @@
 using FASTER.core;
-using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Store;
 
 /// <summary>
-/// FASTER's log as the store uses it: FASTER hands out addresses, keeps the write buffer, writes pages and drops
-/// segments. Only one thread appends or truncates at a time. FASTER never reads the files: after a restart the log goes
-/// on at a fresh page, and what lies before it is reached by the addresses in the segment indexes.
+/// FASTER's log as the store uses it: FASTER hands out addresses, keeps the write buffer and writes pages. Only one thread
+/// appends at a time. FASTER never reads the files nor truncates: each process begins a log of its own behind the last
+/// segment that it finds, and everything is reached by the addresses in the segment indexes. Addresses here count from
+/// the start of segment 0, FASTER's from the start of its log.
 /// </summary>
 internal sealed unsafe class StoreLog : IDisposable
 {
@@ -14,11 +14,13 @@ internal sealed unsafe class StoreLog : IDisposable
     private readonly FasterLogSettings _settings;
     private readonly SegmentDevice _device;
     private readonly StoreGeometry _geometry;
+    private readonly long _base;
 
-    public StoreLog(StoreGeometry geometry, SegmentDevice device, long beginAddress, long startAddress)
+    public StoreLog(StoreGeometry geometry, SegmentDevice device)
     {
         _geometry = geometry;
         _device = device;
+        _base = geometry.SegmentStart(device.FirstSegment);
         _settings = new FasterLogSettings
         {
             LogDevice = device,
@@ -33,76 +35,29 @@ internal sealed unsafe class StoreLog : IDisposable
         {
             throw new StoreException($"the log's entry header has {_log.HeaderSize} bytes");
         }
-
-        device.StartAt(geometry.SegmentOf(beginAddress));
-        if (startAddress > 0)
-        {
-            _log.Initialize(beginAddress, startAddress);
-        }
-
-        BeginAddress = beginAddress;
     }
-
-    /// <summary>Start of the oldest segment.</summary>
-    public long BeginAddress { get; private set; }
 
     /// <summary>Where the next record goes.</summary>
-    public long TailAddress => _log.TailAddress;
+    public long TailAddress => _base + _log.TailAddress;
 
-    /// <summary>Bytes of the log's files, up to a page more than there are.</summary>
-    public long DiskBytes => TailAddress - BeginAddress;
-
-    /// <summary>Whether one more record fits within the limit.</summary>
-    public bool HasRoom => DiskBytes + _geometry.EntryBytes + _geometry.PageBytes <= _geometry.LogBytesMax;
-
-    /// <summary>The oldest segment if all of it is on disk and it is not the one being written, otherwise -1.</summary>
-    public int OldestSegment
-    {
-        get
-        {
-            var end = BeginAddress + _geometry.SegmentBytes;
-            return end <= _log.FlushedUntilAddress && end <= TailAddress ? _geometry.SegmentOf(BeginAddress) : -1;
-        }
-    }
+    /// <summary>Everything before this address was handed to the files.</summary>
+    public long FlushedUntil => _base + _log.FlushedUntilAddress;
 
     /// <summary>Appends a record; false when the write buffer waits for the disk.</summary>
-    public bool TryAppend(byte* header, byte* payload, out long address) =>
-        _log.TryEnqueue(new RecordEntry(header, payload, _geometry.PayloadBytes), out address);
+    /// <param name="header">The record's header.</param>
+    /// <param name="stored">Its payload as it goes to disk.</param>
+    /// <param name="storedBytes">Bytes of that.</param>
+    /// <param name="address">Where the record begins.</param>
+    public bool TryAppend(byte* header, byte* stored, int storedBytes, out long address)
+    {
+        var entry = new RecordEntry(header, _geometry.HeaderBytes, stored, storedBytes);
+        var appended = _log.TryEnqueue(entry, out address);
+        address += _base;
+        return appended;
+    }
 
     /// <summary>Writes everything appended so far to the files; failures are noted by the device.</summary>
     public ValueTask CommitAsync(CancellationToken cancellationToken) => _log.CommitAsync(cancellationToken);
-
-    /// <summary>Drops the oldest segment.</summary>
-    public void DropOldestSegment()
-    {
-        // FASTER deletes on a pool thread, some time later; the limit holds at every moment.
-        _device.DeleteFiles(_geometry.SegmentOf(BeginAddress));
-        BeginAddress += _geometry.SegmentBytes;
-        _log.UnsafeShiftBeginAddress(BeginAddress, snapToPageStart: false, truncateLog: true);
-    }
-
-    /// <summary>Reads a block from disk and checks it.</summary>
-    /// <param name="address">Where its record begins.</param>
-    /// <param name="key">Its key.</param>
-    /// <param name="payload">Filled with the block, or with rubbish when it is damaged.</param>
-    /// <param name="header">Filled with the record's header, <see cref="BlockRecord.HeaderBytes"/> bytes.</param>
-    /// <returns>
-    /// Whether the block is intact; a disk that fails, a file that ends early or is gone count as damage.
-    /// </returns>
-    public bool TryRead(long address, in BlockKey key, Span<byte> payload, Span<byte> header)
-    {
-        try
-        {
-            var at = address + StoreGeometry.LogEntryHeaderBytes;
-            return _device.TryRead(at, header) && _device.TryRead(at + header.Length, payload) &&
-                BlockRecord.IsIntact(header, key, _geometry.Identity, payload);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException
-            or ObjectDisposedException)
-        {
-            return false;
-        }
-    }
 
     public void Dispose()
     {
@@ -111,17 +66,17 @@ internal sealed unsafe class StoreLog : IDisposable
         _device.Dispose();
     }
 
-    private readonly struct RecordEntry(byte* header, byte* payload, int payloadBytes) : ILogEnqueueEntry
+    private readonly struct RecordEntry(byte* header, int headerBytes, byte* stored, int storedBytes) : ILogEnqueueEntry
     {
         private readonly byte* _header = header;
-        private readonly byte* _payload = payload;
+        private readonly byte* _stored = stored;
 
-        public int SerializedLength => BlockRecord.HeaderBytes + payloadBytes;
+        public int SerializedLength => headerBytes + storedBytes;
 
         public void SerializeTo(Span<byte> dest)
         {
-            new ReadOnlySpan<byte>(_header, BlockRecord.HeaderBytes).CopyTo(dest);
-            new ReadOnlySpan<byte>(_payload, payloadBytes).CopyTo(dest[BlockRecord.HeaderBytes..]);
+            new ReadOnlySpan<byte>(_header, headerBytes).CopyTo(dest);
+            new ReadOnlySpan<byte>(_stored, storedBytes).CopyTo(dest[headerBytes..]);
         }
     }
 

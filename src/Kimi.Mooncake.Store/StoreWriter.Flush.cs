@@ -1,9 +1,14 @@
+using System.Runtime.InteropServices;
+
 namespace Kimi.Mooncake.Store;
 
 /// <content>Stored blocks become durable, in batches.</content>
 internal sealed partial class StoreWriter
 {
     private const int CommitTimeoutSeconds = 30;
+
+    // Blocks looked at under the lock at a time.
+    private const int BatchStep = 256;
 
     /// <summary>Makes everything stored before the call durable, then makes room for what comes next.</summary>
     /// <returns>False when the disk refused a part; that part is dropped, or tried again by the next flush.</returns>
@@ -12,15 +17,18 @@ internal sealed partial class StoreWriter
         await _flushGate.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            var batch = TakePending();
-            var complete = batch.Count == 0 || await FlushAsync(batch, cancellationToken).ConfigureAwait(false);
+            var batch = TakePending(out var amendments);
+            var complete = batch.Count + amendments.Count == 0 ||
+                await FlushAsync(batch, amendments, cancellationToken).ConfigureAwait(false);
             Trim();
+            DeleteDeadSegments();
             return complete;
         }
         finally
         {
             _flushGate.Release();
             _progress.Set();
+            WantsRoom?.Invoke();
             _catalog.Events.Tell();
         }
     }
@@ -53,17 +61,19 @@ internal sealed partial class StoreWriter
         }
     }
 
-    private List<Appended> TakePending()
+    private List<Appended> TakePending(out List<Amendment> amendments)
     {
         lock (_catalog.Gate)
         {
             var batch = _pending;
-            _pending = new List<Appended>(batch.Count);
+            _pending = new List<Appended>(Math.Min(batch.Count, BatchStep));
+            amendments = _catalog.TakeAmendments();
             return batch;
         }
     }
 
-    private async ValueTask<bool> FlushAsync(List<Appended> batch, CancellationToken cancellationToken)
+    private async ValueTask<bool> FlushAsync(
+        List<Appended> batch, List<Amendment> amendments, CancellationToken cancellationToken)
     {
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         timeout.CancelAfter(TimeSpan.FromSeconds(CommitTimeoutSeconds));
@@ -73,7 +83,7 @@ internal sealed partial class StoreWriter
         }
         catch (Exception exception) when (exception is not OutOfMemoryException)
         {
-            Requeue(batch);
+            Requeue(batch, amendments);
             cancellationToken.ThrowIfCancellationRequested();
             NoteFailure();
             StoreMessages.FlushFailed(_logger, _options.Directory, exception.Message);
@@ -81,20 +91,42 @@ internal sealed partial class StoreWriter
         }
 
         var complete = DropFailed(batch);
-        foreach (var segment in batch.GroupBy(entry => _geometry.SegmentOf(entry.Address)))
+        var bySegment = new SortedDictionary<int, SegmentChange>();
+        foreach (var entry in batch)
         {
-            complete &= MakeDurable(segment.Key, [.. segment]);
+            ChangeOf(bySegment, _geometry.SegmentOf(entry.Address)).Appended.Add(entry);
+        }
+
+        foreach (var amendment in amendments)
+        {
+            ChangeOf(bySegment, amendment.Segment).Amendments.Add(amendment);
+        }
+
+        foreach (var (segment, change) in bySegment)
+        {
+            complete &= Write(segment, change);
         }
 
         Interlocked.Increment(ref _counters.Flushes);
         return complete;
     }
 
-    private void Requeue(IEnumerable<Appended> batch)
+    private static SegmentChange ChangeOf(SortedDictionary<int, SegmentChange> changes, int segment)
+    {
+        if (!changes.TryGetValue(segment, out var change))
+        {
+            changes[segment] = change = new SegmentChange([], []);
+        }
+
+        return change;
+    }
+
+    private void Requeue(IEnumerable<Appended> batch, IEnumerable<Amendment> amendments)
     {
         lock (_catalog.Gate)
         {
             _pending.InsertRange(0, batch);
+            _catalog.PutAmendmentsBack(amendments);
         }
     }
 
@@ -123,52 +155,189 @@ internal sealed partial class StoreWriter
         return reason is null;
     }
 
-    private int DropWithin(List<Appended> blocks, FailedRange range) => blocks.RemoveAll(entry =>
-        entry.Address < range.Address + range.Bytes && range.Address < entry.Address + _geometry.EntryBytes &&
-        (!_catalog.IsCurrent(entry.Block, entry.Address) || _catalog.Remove(entry.Block.Key)));
-
-    private bool MakeDurable(int segment, Appended[] batch)
+    private int DropWithin(List<Appended> blocks, FailedRange range)
     {
-        IndexedBlock[] entries;
+        var lost = 0;
+        blocks.RemoveAll(entry =>
+        {
+            if (entry.Address >= range.Address + range.Bytes || range.Address >= entry.Address + entry.Bytes)
+            {
+                return false;
+            }
+
+            if (entry.IsMove)
+            {
+                // It stays where it is.
+                EndMove(entry);
+            }
+            else if (_catalog.FindAt(entry.Key, entry.Address) is >= 0 and var id)
+            {
+                _catalog.Remove(id, Loss.DiskFailed);
+                lost++;
+            }
+
+            return true;
+        });
+        return lost;
+    }
+
+    private void EndMove(in Appended entry)
+    {
+        if (_catalog.Segments.Find(_geometry.SegmentOf(entry.Address)) is { } segment)
+        {
+            segment.Arriving--;
+        }
+
+        if (_catalog.FindAt(entry.Key, entry.From) is >= 0 and var id)
+        {
+            _catalog.Index.Data(id).Marks &= ~BlockMarks.Moving;
+        }
+    }
+
+    /// <summary>Writes a segment's index: first what was removed, then what is new, then what is kept otherwise.</summary>
+    private bool Write(int segment, SegmentChange change)
+    {
+        var entries = new List<IndexEntry>(change.Appended.Count + change.Amendments.Count);
+        var written = new List<Appended>(change.Appended.Count);
         lock (_catalog.Gate)
         {
-            batch = Array.FindAll(batch, entry => _catalog.IsCurrent(entry.Block, entry.Address));
-            entries = Array.ConvertAll(batch, entry => new IndexedBlock(entry.Block.Key, entry.Address));
+            // A segment that was deleted must not come back as an index without data.
+            if (_catalog.Segments.Find(segment) is null)
+            {
+                return true;
+            }
+
+            AddAmendments(segment, change.Amendments, IndexEntryKind.Removed, entries);
+        }
+
+        Collect(change.Appended, entries, written);
+        lock (_catalog.Gate)
+        {
+            AddAmendments(segment, change.Amendments, IndexEntryKind.Retention, entries);
         }
 
         try
         {
+            _catalog.TenantNames.Save(_options.SyncToDrive);
             if (_options.SyncToDrive)
             {
                 _device.FlushToDisk(segment);
             }
 
-            // A segment that was dropped meanwhile must not come back as an index without data.
-            if (entries.Length > 0 && segment >= _geometry.SegmentOf(_log.BeginAddress))
+            if (entries.Count > 0)
             {
-                SegmentIndex.Append(_device.IndexPath(segment), _geometry, segment, entries, _options.SyncToDrive);
+                SegmentIndex.Append(
+                    _device.IndexPath(segment), _geometry.Format.Identity, segment, CollectionsMarshal.AsSpan(entries),
+                    _options.SyncToDrive);
             }
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             NoteFailure();
             StoreMessages.WriteRefused(_logger, _options.Directory, exception.Message, 0);
-            Requeue(batch);
+            Requeue(written, change.Amendments);
             return false;
         }
 
-        lock (_catalog.Gate)
+        Settle(segment, written, entries.Count);
+        return true;
+    }
+
+    private void AddAmendments(
+        int segment, List<Amendment> amendments, IndexEntryKind kind, List<IndexEntry> entries)
+    {
+        var now = _catalog.NowMs;
+        foreach (var amendment in amendments)
         {
-            foreach (var (block, address) in batch)
+            if (amendment.Kind != kind)
             {
-                if (_catalog.IsCurrent(block, address))
+                continue;
+            }
+
+            if (kind == IndexEntryKind.Removed)
+            {
+                entries.Add(default(IndexEntry) with { Kind = kind, Key = amendment.Key, StoredAtMs = now });
+            }
+            else if (_catalog.Find(amendment.Key) is >= 0 and var id)
+            {
+                var address = _catalog.Index.Data(id).Address;
+                if (_geometry.SegmentOf(address) == segment)
                 {
-                    _catalog.MarkDurable(block);
+                    entries.Add(_catalog.EntryOf(id, address, kind, now));
+                }
+                else
+                {
+                    // It moved meanwhile: to be said there.
+                    _catalog.NoteAmendment(amendment with { Segment = _geometry.SegmentOf(address) });
                 }
             }
         }
+    }
 
-        return true;
+    private void Collect(List<Appended> appended, List<IndexEntry> entries, List<Appended> written)
+    {
+        for (var at = 0; at < appended.Count; at += BatchStep)
+        {
+            lock (_catalog.Gate)
+            {
+                var now = _catalog.NowMs;
+                foreach (var entry in CollectionsMarshal.AsSpan(appended)[at..Math.Min(at + BatchStep, appended.Count)])
+                {
+                    if (_catalog.FindAt(entry.Key, entry.FoundAt) is >= 0 and var id)
+                    {
+                        entries.Add(_catalog.EntryOf(id, entry.Address, IndexEntryKind.Block, now));
+                        written.Add(entry);
+                    }
+                    else if (entry.IsMove)
+                    {
+                        EndMove(entry);
+                    }
+                }
+            }
+        }
+    }
+
+    private void Settle(int segment, List<Appended> written, int entries)
+    {
+        for (var at = 0; at < Math.Max(1, written.Count); at += BatchStep)
+        {
+            lock (_catalog.Gate)
+            {
+                if (at == 0 && _catalog.Segments.Find(segment) is { } found)
+                {
+                    found.IndexEntries += entries;
+                }
+
+                for (var i = at; i < Math.Min(at + BatchStep, written.Count); i++)
+                {
+                    Settle(written[i], segment);
+                }
+            }
+        }
+    }
+
+    private void Settle(in Appended entry, int segment)
+    {
+        var id = _catalog.FindAt(entry.Key, entry.FoundAt);
+        if (id < 0)
+        {
+            // It went while its entry was being written.
+            _catalog.NoteAmendment(new Amendment(IndexEntryKind.Removed, entry.Key, segment));
+        }
+        else if (entry.IsMove)
+        {
+            _catalog.Move(id, entry.Address);
+            Interlocked.Increment(ref _counters.Moved);
+        }
+        else
+        {
+            _catalog.MarkDurable(id);
+        }
+
+        if (entry.IsMove)
+        {
+            EndMove(entry);
+        }
     }
 
     private void NoteFailure()
@@ -176,4 +345,6 @@ internal sealed partial class StoreWriter
         Interlocked.Increment(ref _counters.FlushFailures);
         RefuseForAWhile();
     }
+
+    private sealed record SegmentChange(List<Appended> Appended, List<Amendment> Amendments);
 }

@@ -1,123 +1,88 @@
 namespace Kimi.Mooncake.Store;
 
-/// <content>The log stays within its limit: old segments go, and blocks in use are carried over to its end.</content>
+/// <content>Blocks go when room is needed: one at a time, the lock free between them.</content>
 internal sealed partial class StoreWriter
 {
-    // Blocks in use may fill at most this share of the room that dropping their segment makes.
-    private const int RewriteShare = 2;
+    // While its child is being put, a parent does not go to make room for it.
+    private const int ParentLeaseMs = 1_000;
 
-    /// <summary>Drops old segments until one more record fits; under the append gate.</summary>
-    private bool MakeRoom()
+    /// <summary>Evicts until a block fits; false, counted, when what is there may not go.</summary>
+    private bool HasRoom(in BlockHeader header)
     {
-        while (!_log.HasRoom)
+        var bytes = _geometry.EntryBytesOf(header.StoredBytes);
+        while (true)
         {
-            if (!TryDropOldest())
+            lock (_catalog.Gate)
             {
+                var index = _catalog.Index;
+                var tenant = index.Tenant(header.Tenant);
+                var quota = index.QuotaOf(tenant);
+                var overQuota = quota > 0 && index.BytesOf(tenant) + bytes > quota;
+                if (!overQuota && index.Bytes + bytes <= _geometry.LiveBytesHigh)
+                {
+                    return true;
+                }
+
+                var now = _catalog.NowMs;
+                if (index.Find(header.Parent, now) is >= 0 and var parent)
+                {
+                    index.Lease(parent, now + ParentLeaseMs);
+                }
+
+                int victim;
+                if (overQuota ? index.TryPickVictim(tenant, now, out victim) : index.TryPickVictim(now, out victim))
+                {
+                    Evict(victim, now, overQuota ? Loss.Quota : Loss.Room);
+                    continue;
+                }
+
+                Interlocked.Increment(ref overQuota ? ref _counters.RefusedQuota : ref _counters.RefusedPinned);
                 return false;
             }
         }
-
-        return true;
     }
 
-    /// <summary>
-    /// Keeps a segment's worth of the limit free, so that puts need not drop segments themselves, and carries blocks
-    /// that are in use over to the end of the log.
-    /// </summary>
+    /// <summary>Removes what has expired, and evicts and demotes down to the low watermarks.</summary>
     private void Trim()
     {
-        while (_log.DiskBytes > _geometry.LogBytesMax - _geometry.SegmentBytes &&
-            _log.OldestSegment is var oldest and >= 0)
+        var high = _geometry.LiveBytesHigh - (2 * _geometry.EntryBytes);
+        for (var evict = false; TrimOne(ref evict, high);)
         {
-            List<StoredBlock> hot;
-            lock (_catalog.Gate)
-            {
-                hot = _catalog.HotBlocks(oldest);
-            }
+        }
 
-            var most = (int)(_geometry.SegmentBytes / _geometry.EntryBytes / RewriteShare);
-            foreach (var block in hot.Take(most))
-            {
-                Rewrite(block);
-            }
-
-            lock (_appendGate)
-            {
-                if (_log.OldestSegment == oldest)
-                {
-                    TryDropOldest();
-                }
-            }
+        for (var demote = false; DemoteOne(ref demote);)
+        {
         }
     }
 
-    private bool TryDropOldest()
+    private bool TrimOne(ref bool evict, long high)
     {
-        var oldest = _log.OldestSegment;
-        if (oldest < 0)
-        {
-            return false;
-        }
-
         lock (_catalog.Gate)
         {
-            foreach (var block in _catalog.TakeSegment(oldest))
+            var index = _catalog.Index;
+            var now = _catalog.NowMs;
+            evict |= index.Bytes > high;
+            evict &= index.Bytes > _geometry.LiveBytesLow;
+            if (!index.TryPickVictim(now, out var victim) || !(evict || index.IsExpired(victim, now)))
             {
-                if (_geometry.SegmentOf(block.Address) == oldest && _catalog.IsCurrent(block, block.Address))
-                {
-                    _catalog.Remove(block.Key);
-                    Interlocked.Increment(ref _counters.Evicted);
-                }
+                return false;
             }
-        }
 
-        _log.DropOldestSegment();
-        return true;
+            Evict(victim, now, Loss.Room);
+            return true;
+        }
     }
 
-    private unsafe void Rewrite(StoredBlock block)
+    private bool DemoteOne(ref bool demote)
     {
-        var address = block.Address;
-        var slot = StoredBlock.NoSlot;
         lock (_catalog.Gate)
         {
-            if (_catalog.IsCurrent(block, address))
-            {
-                slot = _catalog.TakeSlot();
-            }
-        }
-
-        if (slot < 0)
-        {
-            return;
-        }
-
-        var header = stackalloc byte[BlockRecord.HeaderBytes];
-        var memory = _catalog.SlotPointer(slot);
-        // The record goes on as it was, with its own checksum, so that damage in between cannot be sealed in.
-        var intact = _log.TryRead(
-            address, block.Key, new Span<byte>(memory, _geometry.PayloadBytes),
-            new Span<byte>(header, BlockRecord.HeaderBytes));
-        lock (_appendGate)
-        {
-            var moved = 0L;
-            var appended = intact && _log.HasRoom && _log.TryAppend(header, memory, out moved);
-            lock (_catalog.Gate)
-            {
-                if (appended && _catalog.IsCurrent(block, address))
-                {
-                    if (block.Slot == StoredBlock.NoSlot)
-                    {
-                        _catalog.Own(slot, block);
-                    }
-
-                    _catalog.Move(block, moved);
-                    _pending.Add(new Appended(block, moved));
-                    Interlocked.Increment(ref _counters.Rewritten);
-                }
-
-                _catalog.Unpin(slot);
-            }
+            var free = _catalog.Slots.FreeCount;
+            demote |= free < _geometry.FreeSlotsLow;
+            return demote && free < _geometry.FreeSlotsHigh && _catalog.TryDemote();
         }
     }
+
+    private void Evict(int victim, long now, Loss loss) =>
+        _catalog.Remove(victim, _catalog.Index.IsExpired(victim, now) ? Loss.Expired : loss);
 }

@@ -1,12 +1,13 @@
+using System.Buffers;
 using Kimi.Mooncake.Core;
 using Microsoft.Extensions.Logging;
 
 namespace Kimi.Mooncake.Store;
 
 /// <summary>
-/// The writing side: appends blocks to the log, makes them durable in batches, and keeps the log within its limit. A
-/// block becomes durable in this order: record in the segment file, file written down, index entry written down. Until
-/// then it stays in the memory tier.
+/// The writing side: appends blocks to the log and makes them durable in batches. A block becomes durable in this order:
+/// record in the segment file, file written down, index entry written down. Until then it stays in the memory tier, or
+/// where it was before it was moved.
 /// </summary>
 internal sealed partial class StoreWriter : IDisposable
 {
@@ -42,74 +43,36 @@ internal sealed partial class StoreWriter : IDisposable
         _logger = logger;
     }
 
-    private readonly record struct Appended(StoredBlock Block, long Address);
+    /// <summary>A record that waits for the disk; of a block that moves, From says where it is until then.</summary>
+    private readonly record struct Appended(BlockKey Key, long Address, int Bytes, long From)
+    {
+        public bool IsMove => From != StoredBlock.Nowhere;
+
+        /// <summary>Where the block is found if nothing happened to it meanwhile.</summary>
+        public long FoundAt => IsMove ? From : Address;
+    }
 
     /// <summary>Whether puts are refused for now because the disk failed or does not keep up.</summary>
     public bool IsRefusing => _time.GetTimestamp() < Interlocked.Read(ref _refuseUntil);
 
+    /// <summary>Is told when files are to be freed.</summary>
+    public Action? WantsRoom { get; set; }
+
     /// <summary>Pins a slot for a block to come; -1 when the disk did not keep up in time.</summary>
     public int TakeSlot()
     {
-        var slot = TakeSlot(_time.GetTimestamp());
-        if (slot < 0)
-        {
-            RefuseForAWhile();
-        }
-
-        return slot;
-    }
-
-    /// <summary>Stores the block that lies in a pinned slot and that nobody else is storing.</summary>
-    /// <returns>False when the disk did not keep up in time; the slot is free again.</returns>
-    public unsafe bool TryStore(in BlockKey key, in BlockKey parent, int slot, BlockAttributes attributes, long now)
-    {
         var started = _time.GetTimestamp();
-        var memory = _catalog.SlotPointer(slot);
-        var header = stackalloc byte[BlockRecord.HeaderBytes];
-        BlockRecord.WriteHeader(
-            new Span<byte>(header, BlockRecord.HeaderBytes), key, parent, _geometry.Identity,
-            new ReadOnlySpan<byte>(memory, _geometry.PayloadBytes));
-        lock (_appendGate)
-        {
-            var appended = TryAppend(header, memory, started, out var address);
-            lock (_catalog.Gate)
-            {
-                if (appended)
-                {
-                    var block = new StoredBlock { Key = key, Address = address, Tenant = attributes.Tenant, Parent = parent };
-                    block.Retain(attributes.Retention, now);
-                    _catalog.Add(block);
-                    _catalog.Own(slot, block);
-                    _catalog.Events.NoteStored(key, parent);
-                    _pending.Add(new Appended(block, address));
-                }
-
-                _catalog.Unpin(slot);
-            }
-
-            if (!appended)
-            {
-                RefuseForAWhile();
-            }
-
-            return appended;
-        }
-    }
-
-    /// <summary>Call after <see cref="RunAsync"/> has ended.</summary>
-    public void Dispose()
-    {
-        _flushGate.Dispose();
-        _flushWanted.Dispose();
-    }
-
-    private int TakeSlot(long started)
-    {
+        var looksLeft = LooksMax();
         while (true)
         {
             lock (_catalog.Gate)
             {
-                var slot = _catalog.TakeSlot();
+                var slot = _catalog.Slots.TakeFree();
+                if (slot < 0 && _catalog.TryDemote())
+                {
+                    slot = _catalog.Slots.TakeFree();
+                }
+
                 // Waiting until every slot is taken would make the next put wait for a whole flush.
                 if (slot < 0 || _pending.Count * 2 > _geometry.SlotCount)
                 {
@@ -122,26 +85,151 @@ internal sealed partial class StoreWriter : IDisposable
                 }
             }
 
+            if (looksLeft-- > 0)
+            {
+                continue;
+            }
+
+            looksLeft = LooksMax();
             if (!WaitForProgress(started))
             {
-                return StoredBlock.NoSlot;
+                RefuseForAWhile();
+                return MemorySlots.None;
             }
         }
     }
 
-    private unsafe bool TryAppend(byte* header, byte* payload, long started, out long address)
+    /// <summary>
+    /// Stores the block that lies in a pinned slot, its layers' checksums with it, and that nobody else is storing. The
+    /// slot is the block's when it is stored, and else free.
+    /// </summary>
+    /// <returns>False when the disk did not keep up in time, or nothing may go that would make room.</returns>
+    public unsafe bool TryStore(in BlockKey key, in BlockKey parent, int slot, BlockAttributes attributes)
     {
-        while (!MakeRoom() || !_log.TryAppend(header, payload, out address))
+        var memory = _catalog.Slots.Pointer(slot);
+        var packed = _options.Compression == StoreCompression.None
+            ? null
+            : ArrayPool<byte>.Shared.Rent(_geometry.PayloadBytes);
+        var stored = false;
+        try
         {
-            RequestFlush();
-            if (!WaitForProgress(started))
+            var packedBytes = packed is null
+                ? 0
+                : BlockCompressor.Pack(new ReadOnlySpan<byte>(memory, _geometry.PayloadBytes), packed);
+            var header = HeaderOf(key, parent, attributes, packed.AsSpan(0, packedBytes));
+            fixed (byte* pack = packed)
             {
-                address = 0;
-                return false;
+                stored = HasRoom(header) && TryAppend(header, slot, packedBytes == 0 ? memory : pack);
+            }
+
+            return stored;
+        }
+        finally
+        {
+            if (packed is not null)
+            {
+                ArrayPool<byte>.Shared.Return(packed);
+            }
+
+            lock (_catalog.Gate)
+            {
+                _catalog.Slots.Unpin(slot);
             }
         }
+    }
 
-        return true;
+    /// <summary>Call after <see cref="RunAsync"/> has ended.</summary>
+    public void Dispose()
+    {
+        _flushGate.Dispose();
+        _flushWanted.Dispose();
+    }
+
+    private int LooksMax() => 2 + (2 * _geometry.SlotCount / MemorySlots.ReclaimStepsMax);
+
+    private BlockHeader HeaderOf(
+        in BlockKey key, in BlockKey parent, BlockAttributes attributes, ReadOnlySpan<byte> packed)
+    {
+        var now = _catalog.NowMs;
+        var retention = attributes.Retention;
+        var kept = new StoredRetention(
+            retention.Pin,
+            retention.Pin == PinKind.None ? 0 : EndOf(retention.PinSeconds, now),
+            EndOf(retention.LifetimeSeconds, now),
+            retention.Priority);
+        return packed.IsEmpty
+            ? new BlockHeader(
+                key, parent, _geometry.PayloadBytes, 0, _geometry.BlockTokens, kept, now, attributes.Class,
+                BlockEncoding.Plain, attributes.Tenant)
+            : new BlockHeader(
+                key, parent, packed.Length, Crc32C.Finish(Crc32C.Append(Crc32C.Start, packed)),
+                _geometry.BlockTokens, kept, now, attributes.Class, BlockEncoding.ShuffledDeflate, attributes.Tenant);
+    }
+
+    private static long EndOf(int seconds, long nowMs) => seconds == 0 ? long.MaxValue : nowMs + (seconds * 1000L);
+
+    private unsafe bool TryAppend(in BlockHeader header, int slot, byte* stored)
+    {
+        var bytes = ArrayPool<byte>.Shared.Rent(_geometry.HeaderBytes);
+        var started = _time.GetTimestamp();
+        try
+        {
+            BlockRecord.Write(
+                bytes.AsSpan(0, _geometry.HeaderBytes), _geometry.Format, header, _catalog.Slots.Checksums(slot));
+            fixed (byte* head = bytes)
+            {
+                while (!TryAppend(header, slot, head, stored))
+                {
+                    RequestFlush();
+                    WantsRoom?.Invoke();
+                    if (!WaitForProgress(started))
+                    {
+                        RefuseForAWhile();
+                        Interlocked.Increment(ref _counters.RefusedDisk);
+                        return false;
+                    }
+                }
+            }
+
+            return true;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(bytes);
+        }
+    }
+
+    private unsafe bool TryAppend(in BlockHeader header, int slot, byte* head, byte* stored)
+    {
+        lock (_appendGate)
+        {
+            // The last free segment belongs to the blocks that are moved: without it no file can be freed.
+            if (!HasFileRoom(_geometry.SegmentBytes) ||
+                !_log.TryAppend(head, stored, header.StoredBytes, out var address))
+            {
+                return false;
+            }
+
+            lock (_catalog.Gate)
+            {
+                var bytes = _geometry.EntryBytesOf(header.StoredBytes);
+                var id = _catalog.Add(header, bytes, address, BlockMarks.None, _catalog.NowMs);
+                _catalog.Own(slot, id);
+                _pending.Add(new Appended(header.Key, address, bytes, StoredBlock.Nowhere));
+                _counters.PayloadBytesPut += _geometry.PayloadBytes;
+                _counters.StoredBytesPut += header.StoredBytes;
+            }
+
+            return true;
+        }
+    }
+
+    private bool HasFileRoom(long spareBytes)
+    {
+        lock (_catalog.Gate)
+        {
+            return _catalog.Segments.FileBytes + _geometry.PageBytes + spareBytes <= _geometry.LogBytesMax;
+        }
     }
 
     private bool WaitForProgress(long started)
@@ -180,5 +268,4 @@ internal sealed partial class StoreWriter : IDisposable
         var pause = _options.RetryAfterErrorMs * (_time.TimestampFrequency / 1000);
         Interlocked.Exchange(ref _refuseUntil, _time.GetTimestamp() + pause);
     }
-
 }

@@ -90,7 +90,9 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
     public long BeginSwapOut(long sequenceId, ReadOnlySpan<int> blockIds)
     {
         var keys = _swaps.Open(sequenceId, blockIds.Length);
-        var ticket = Begin(_saves, keys, [], blockIds, []);
+        var attributes = new BlockAttributes[keys.Length];
+        Array.Fill(attributes, SwapSpace.Attributes);
+        var ticket = Begin(_saves, keys, [], blockIds, attributes);
         if (ticket < 0)
         {
             _swaps.Drop(sequenceId);

@@ -7,15 +7,23 @@ namespace Kimi.Mooncake.Worker;
 
 /// <summary>
 /// Blocks of preempted sequences in the store, under keys that no prompt can have: they follow from a random number of
-/// this process. What is left of them after a kill is never found, and goes with its segment. Any thread may call.
+/// this process. While they are here nothing else takes their room; what is left of them after a kill expires. Any thread
+/// may call.
 /// </summary>
 /// <param name="store">Where the blocks are kept.</param>
 internal sealed class SwapSpace(KvBlockStore store)
 {
+    // Longer than any sequence waits for its blocks.
+    private const int LifetimeSeconds = 24 * 3600;
+
     private readonly byte[] _nonce = RandomNumberGenerator.GetBytes(BlockKey.SizeBytes);
     private readonly Lock _gate = new();
     private readonly Dictionary<long, BlockKey[]> _sequences = [];
     private long _lastNumber;
+
+    /// <summary>How the store is to keep the blocks.</summary>
+    public static BlockAttributes Attributes { get; } = new(
+        "swap", new BlockRetention(PinKind.Hard, LifetimeSeconds, LifetimeSeconds), BlockClass.Prompt);
 
     /// <summary>Sequences that have blocks here.</summary>
     public int Count

@@ -157,23 +157,57 @@ internal static class WorkerMetrics
 
     public static void AddStore(List<Metric> metrics, StoreStatistics store)
     {
-        metrics.Add(Gauge("store_blocks", "Blocks in the store.", store.Blocks));
-        metrics.Add(Gauge("store_blocks_in_memory", "Of these, in memory.", store.BlocksInMemory));
-        metrics.Add(Gauge("store_memory_bytes", "Memory of the store.", store.MemoryBytes));
-        metrics.Add(Gauge("store_disk_bytes", "Bytes of the store's files.", store.DiskBytes));
-        metrics.Add(Gauge("store_recovered_blocks", "Blocks found at start.", store.Recovered));
+        AddStoreRoom(metrics, store);
         metrics.Add(Counter("store_puts_total", "Blocks put.", store.Puts));
         metrics.Add(Counter("store_duplicates_total", "Puts of blocks that were there.", store.Duplicates));
         metrics.Add(Counter("store_refused_total", "Puts refused.", store.Refused));
+        metrics.Add(Counter("store_refused_disk_total", "Puts refused: disk slow or failing.", store.RefusedDisk));
+        metrics.Add(Counter("store_refused_pinned_total", "Puts refused: all is pinned or leased.",
+            store.RefusedPinned));
+        metrics.Add(Counter("store_refused_quota_total", "Puts refused: tenant's quota.", store.RefusedQuota));
         metrics.Add(Counter("store_memory_hits_total", "Gets answered from memory.", store.MemoryHits));
         metrics.Add(Counter("store_disk_hits_total", "Gets answered from disk.", store.DiskHits));
         metrics.Add(Counter("store_misses_total", "Gets of blocks that were not there.", store.Misses));
         metrics.Add(Counter("store_damaged_total", "Damaged blocks or files found and removed.", store.Damaged));
-        metrics.Add(Counter("store_evicted_total", "Blocks dropped to stay within the disk limit.", store.Evicted));
-        metrics.Add(Counter("store_rewritten_total", "Blocks in use moved to the end of the log.", store.Rewritten));
+        metrics.Add(Counter("store_removed_total", "Blocks removed by callers.", store.Removed));
+        metrics.Add(Counter("store_evicted_total", "Blocks dropped to make room.", store.Evicted));
+        metrics.Add(Counter("store_evicted_room_total", "Of these, for the disk limit.", store.EvictedForRoom));
+        metrics.Add(Counter("store_evicted_quota_total", "Of these, for a tenant's quota.", store.EvictedForQuota));
+        metrics.Add(Counter("store_expired_total", "Blocks dropped at the end of their time.", store.Expired));
+        metrics.Add(Counter("store_promoted_total", "Blocks that came back to memory.", store.Promoted));
+        metrics.Add(Counter("store_demoted_total", "Blocks that left memory for others.", store.Demoted));
+        metrics.Add(Counter("store_moved_total", "Blocks moved to free a file.", store.Moved));
+        metrics.Add(Counter("store_segments_compacted_total", "Files whose blocks were moved.",
+            store.SegmentsCompacted));
+        metrics.Add(Counter("store_payload_bytes_total", "Bytes of blocks put.", store.PayloadBytesPut));
+        metrics.Add(Counter("store_stored_bytes_total", "Bytes that they took on disk.", store.StoredBytesPut));
         metrics.Add(Counter("store_write_failures_total", "Writes that the disk refused.", store.WriteFailures));
+        metrics.Add(Counter("store_read_failures_total", "Reads that the disk refused.", store.ReadFailures));
         metrics.Add(Counter("store_flushes_total", "Flushes.", store.Flushes));
         metrics.Add(Counter("store_flush_failures_total", "Flushes that failed.", store.FlushFailures));
+    }
+
+    private static void AddStoreRoom(List<Metric> metrics, StoreStatistics store)
+    {
+        metrics.Add(Gauge("store_blocks", "Blocks in the store.", store.Blocks));
+        metrics.Add(Gauge("store_blocks_in_memory", "Of these, in memory.", store.BlocksInMemory));
+        metrics.Add(Gauge("store_memory_slots", "Blocks that the memory tier holds.", store.MemorySlots));
+        metrics.Add(Gauge("store_memory_bytes", "Memory of the store.", store.MemoryBytes));
+        metrics.Add(Gauge("store_metadata_bytes", "Memory of the store's accounting.", store.MetadataBytes));
+        metrics.Add(Gauge("store_disk_bytes", "Bytes of the store's files.", store.DiskBytes));
+        metrics.Add(Gauge("store_disk_capacity_bytes", "Most bytes of files.", store.DiskCapacityBytes));
+        metrics.Add(Gauge("store_segments", "Segment files.", store.Segments));
+        metrics.Add(Gauge("store_live_bytes", "Bytes of blocks on disk.", store.LiveBytes));
+        metrics.Add(Gauge("store_live_capacity_bytes", "Bytes of blocks above which they go.",
+            store.LiveCapacityBytes));
+        metrics.Add(Gauge("store_dead_bytes", "Bytes on disk that hold nothing any more.", store.DeadBytes));
+        metrics.Add(Gauge("store_recovered_blocks", "Blocks found again.", store.Recovered));
+        metrics.Add(Gauge("store_segments_to_scan", "Files still to be looked at after a start.",
+            store.SegmentsToScan));
+        metrics.Add(Gauge("store_tenants", "Tenants with blocks or a quota.", store.Tenants));
+        metrics.Add(Gauge("store_soft_pinned_blocks", "Blocks with a soft pin.", store.SoftPinned));
+        metrics.Add(Gauge("store_hard_pinned_blocks", "Blocks with a hard pin.", store.HardPinned));
+        metrics.Add(Gauge("store_leases", "Leases held.", store.Leases));
     }
 
     private static Metric Counter(string name, string help, double value) => new(name, true, help, value);

@@ -11,9 +11,8 @@ internal static class CrashChild
     private const int BlocksMax = 10_000;
 
     /// <summary>A store with room for everything that the children of a test put.</summary>
-    public static KvBlockStore Open(string folder) => KvBlockStore.Open(
-        TestBlocks.SmallOptions(folder) with { DiskBytes = 256 * 1024 * 1024 },
-        TestBlocks.SmallLayout, TestBlocks.Fingerprint);
+    public static KvBlockStore Open(string folder) => TestBlocks.Open(
+        TestBlocks.SmallOptions(folder) with { DiskBytes = 256 * 1024 * 1024 });
 
     private static async Task Main(string[] arguments)
     {

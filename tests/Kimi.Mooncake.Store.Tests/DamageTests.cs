@@ -81,7 +81,7 @@ public sealed class DamageTests
             await File.WriteAllBytesAsync(Path.Combine(folder.Path, name), TestBlocks.Bytes(1, 500));
         }
 
-        Directory.CreateDirectory(Path.Combine(folder.Path, "blocks.5"));
+        Directory.CreateDirectory(Path.Combine(folder.Path, "blocks.77"));
 
         await CheckAsync(folder.Path, "strange files");
     }

@@ -17,7 +17,7 @@ public sealed class DiskFailureTests
     public async Task Flush_DiskRefusesWrites_DropsThoseBlocksAndGoesOn()
     {
         var options = TestBlocks.SmallOptions(_folder.Path) with { RetryAfterErrorMs = 0 };
-        await using var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint);
+        await using var store = TestBlocks.Open(options);
         TestBlocks.Put(store, 1);
         Assert.That(await store.FlushAsync());
         store.Device.BeforeWrite = _ => throw new IOException("No space left on device");
@@ -42,7 +42,7 @@ public sealed class DiskFailureTests
     {
         var messages = new Messages();
         var options = TestBlocks.SmallOptions(_folder.Path);
-        await using var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint, messages);
+        await using var store = TestBlocks.Open(options, logger: messages);
         store.Device.BeforeWrite = _ => throw new IOException("No space left on device");
         TestBlocks.Put(store, 1);
 
@@ -55,7 +55,7 @@ public sealed class DiskFailureTests
     public async Task Put_RightAfterTheDiskFailed_IsRefusedAndCounted()
     {
         var options = TestBlocks.SmallOptions(_folder.Path) with { RetryAfterErrorMs = 600_000 };
-        await using var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint);
+        await using var store = TestBlocks.Open(options);
         store.Device.BeforeWrite = _ => throw new IOException("No space left on device");
         TestBlocks.Put(store, 1);
         await store.FlushAsync();
@@ -68,7 +68,7 @@ public sealed class DiskFailureTests
     public async Task Put_AfterOneWaitedInVain_IsRefusedWithoutWaiting()
     {
         var options = TestBlocks.SmallOptions(_folder.Path) with { PutWaitMsMax = 20, RetryAfterErrorMs = 600_000 };
-        await using var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint);
+        await using var store = TestBlocks.Open(options);
         using var disk = new ManualResetEventSlim();
         store.Device.BeforeWrite = _ => disk.Wait(TimeSpan.FromMinutes(1));
         var number = 0;
@@ -89,7 +89,7 @@ public sealed class DiskFailureTests
     {
         var random = new Random(seed);
         var options = TestBlocks.SmallOptions(_folder.Path) with { RetryAfterErrorMs = 0 };
-        await using (var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint))
+        await using (var store = TestBlocks.Open(options))
         {
             store.Device.BeforeWrite = _ =>
             {
@@ -128,7 +128,7 @@ public sealed class DiskFailureTests
     {
         var options = TestBlocks.SmallOptions(_folder.Path) with { RetryAfterErrorMs = 0 };
         var index = Path.Combine(_folder.Path, "blocks.0.index");
-        await using (var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint))
+        await using (var store = TestBlocks.Open(options))
         {
             Directory.CreateDirectory(index);
             TestBlocks.Put(store, 1);
@@ -148,7 +148,7 @@ public sealed class DiskFailureTests
     public async Task Flush_FailingInTheBackground_IsNotTriedAgainAtEveryInterval()
     {
         var options = TestBlocks.SmallOptions(_folder.Path) with { FlushIntervalMs = 1, RetryAfterErrorMs = 600_000 };
-        await using var store = KvBlockStore.Open(options, TestBlocks.SmallLayout, TestBlocks.Fingerprint);
+        await using var store = TestBlocks.Open(options);
         var index = Path.Combine(_folder.Path, "blocks.0.index");
         Directory.CreateDirectory(index);
         TestBlocks.Put(store, 1);

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using Kimi.Mooncake.Core;
+using Microsoft.Extensions.Logging;
 
 namespace Kimi.Mooncake.Store.Tests;
 
@@ -23,8 +24,18 @@ internal static class TestBlocks
         FlushIntervalMs = 60_000,
     };
 
-    public static KvBlockStore OpenSmall(string directory) =>
-        KvBlockStore.Open(SmallOptions(directory), SmallLayout, Fingerprint);
+    /// <summary>Opens a store and lets it find everything that is there.</summary>
+    public static KvBlockStore OpenSmall(string directory) => Open(SmallOptions(directory));
+
+    /// <summary>Opens a store and lets it find everything that is there.</summary>
+    public static KvBlockStore Open(
+        KvBlockStoreOptions options, string fingerprint = Fingerprint, ILogger? logger = null,
+        TimeProvider? time = null)
+    {
+        var store = KvBlockStore.Open(options, SmallLayout, fingerprint, logger, time);
+        Assert.That(SpinWait.SpinUntil(() => store.Scanning.IsCompleted, TimeSpan.FromMinutes(1)), "the scan ends");
+        return store;
+    }
 
     public static BlockKey Key(int number)
     {
@@ -40,8 +51,14 @@ internal static class TestBlocks
         return bytes;
     }
 
-    public static PutResult Put(KvBlockStore store, int number) =>
-        store.Put(Key(number), number == 0 ? default : Key(number - 1), Bytes(number, store.BlockBytes));
+    /// <summary>Puts a block that follows on no other.</summary>
+    public static PutResult Put(KvBlockStore store, int number, BlockAttributes? attributes = null) =>
+        store.Put(Key(number), default, Bytes(number, store.BlockBytes), attributes);
+
+    /// <summary>Puts a block that follows on the one before.</summary>
+    public static PutResult PutAfter(
+        KvBlockStore store, int number, int parent, BlockAttributes? attributes = null) =>
+        store.Put(Key(number), Key(parent), Bytes(number, store.BlockBytes), attributes);
 
     /// <summary>Whether the block is there; fails when it is there with other bytes.</summary>
     public static bool Has(KvBlockStore store, int number)

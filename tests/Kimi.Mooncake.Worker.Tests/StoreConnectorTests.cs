@@ -120,13 +120,13 @@ public sealed class StoreConnectorTests
         var day = new BlockAttributes("other", new BlockRetention(LifetimeSeconds: 86_400), BlockClass.Context);
 
         await TakeAsync(
-            connector, connector.BeginSave(keys, Parents(keys), Ids(0, 4), [minute, minute, minute, day]));
+            connector, connector.BeginSave(keys, Parents(keys), Ids(0, 4), [day, minute, minute, minute]));
 
         Assert.That(
             _store.Tenants().Select(tenant => (tenant.Name, tenant.Blocks)),
             Is.EquivalentTo(new[] { ("acme", 3L), ("other", 1L) }));
         _clock.Advance(TimeSpan.FromSeconds(61));
-        Assert.That(keys.Select(key => _store.Contains(key)), Is.EqualTo(new[] { false, false, false, true }));
+        Assert.That(keys.Select(key => _store.Contains(key)), Is.EqualTo(new[] { true, false, false, false }));
     }
 
     [Test]

@@ -1,0 +1,14 @@
+namespace Kimi.Mooncake.Store;
+
+/// <summary>How blocks are made smaller on disk.</summary>
+public enum StoreCompression
+{
+    /// <summary>Not at all.</summary>
+    None = 0,
+
+    /// <summary>
+    /// Bytes of equal significance together, then deflated at the fastest level. A block that does not shrink is stored
+    /// as it is.
+    /// </summary>
+    Deflate = 1,
+}
