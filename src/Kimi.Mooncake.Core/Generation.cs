@@ -61,7 +61,10 @@ public sealed record PrefillProgressed(int PromptTokens, int CachedTokens, int P
 /// <summary>The prompt is complete; the first token follows.</summary>
 /// <param name="PromptTokens">Tokens of the prompt.</param>
 /// <param name="CachedTokens">Tokens whose prefill was skipped; the rest was computed.</param>
-public sealed record PrefillFinished(int PromptTokens, int CachedTokens) : GenerationEvent;
+/// <param name="SecondsSaved">
+/// What that would have taken on the worker that computed the rest, by what it measured; 0 where it has not yet.
+/// </param>
+public sealed record PrefillFinished(int PromptTokens, int CachedTokens, double SecondsSaved = 0) : GenerationEvent;
 
 /// <summary>One token was generated.</summary>
 /// <param name="TokenId">The token.</param>

@@ -2,6 +2,8 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
 using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Gateway.OpenAi;
+using Kimi.Mooncake.Gateway.Tenancy;
 
 namespace Kimi.Mooncake.Gateway;
 
@@ -24,10 +26,11 @@ internal sealed class GatewayMetrics
 
     // Keys are our own routes and statuses, so their number is bounded.
     private readonly ConcurrentDictionary<(string Endpoint, int Status), long> _requests = new();
+    private readonly SavingsLedger _savings;
     private long _inFlight;
-    private long _promptTokens;
-    private long _cachedTokens;
-    private long _completionTokens;
+
+    /// <param name="savings">What each tenant used and saved.</param>
+    public GatewayMetrics(SavingsLedger savings) => _savings = savings;
 
     public Histogram FirstToken { get; } = new(
         Prefix + "time_to_first_token_seconds", "Time from a request's arrival to its first token.", FirstTokenBounds);
@@ -46,12 +49,8 @@ internal sealed class GatewayMetrics
         _requests.AddOrUpdate((endpoint, status), 1, (_, count) => count + 1);
     }
 
-    public void CountTokens(long prompt, long cached, long completion)
-    {
-        Interlocked.Add(ref _promptTokens, prompt);
-        Interlocked.Add(ref _cachedTokens, cached);
-        Interlocked.Add(ref _completionTokens, completion);
-    }
+    /// <summary>A completion request was answered.</summary>
+    public void Count(string tenant, TokenUsage usage) => _savings.Add(tenant, usage);
 
     /// <summary>Prometheus text format 0.0.4 of the worker's metrics and the gateway's own.</summary>
     public string Write(WorkerStatus status)
@@ -59,17 +58,12 @@ internal sealed class GatewayMetrics
         var page = new MetricsPage();
         page.AddWorker(status);
         page.Add("http_requests_in_flight", false, "HTTP requests in progress.", Interlocked.Read(ref _inFlight));
-        AddCounter("gateway_prompt_tokens_total", "Prompt tokens of finished requests.", ref _promptTokens);
-        AddCounter("gateway_cached_tokens_total", "Prompt tokens whose prefill was skipped.", ref _cachedTokens);
-        AddCounter("gateway_completion_tokens_total", "Tokens generated.", ref _completionTokens);
+        _savings.AddTo(page);
         WriteRequests(page.Text);
         FirstToken.Write(page.Text);
         InterToken.Write(page.Text);
         Request.Write(page.Text);
         return page.Text.ToString();
-
-        void AddCounter(string name, string help, ref long value) =>
-            page.Add(name, isCounter: true, help, Interlocked.Read(ref value));
     }
 
     private void WriteRequests(StringBuilder text)

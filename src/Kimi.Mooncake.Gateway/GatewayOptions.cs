@@ -76,6 +76,16 @@ public sealed record GatewayOptions
     [Setting("Longest time a stream's reader may take nothing; then it is cut off", Unit = "s", Min = 1, Max = 3600)]
     public int StreamStallSeconds { get; init; } = 30;
 
+    /// <summary>Tenants whose savings are accounted; further ones add up to one figure.</summary>
+    [Setting("Tenants whose requests and savings are accounted; all further ones add up to one figure",
+        Unit = "tenants", Min = 1, Max = 1_000_000)]
+    public int TenantsAccountedMax { get; init; } = 10_000;
+
+    /// <summary>Tenants with figures of their own on the metrics page; the others add up to one figure.</summary>
+    [Setting("Tenants with figures of their own in /metrics; the others are tenant=\"(other)\"", Unit = "tenants",
+        Min = 0, Max = 10_000)]
+    public int TenantsInMetricsMax { get; init; } = 100;
+
     /// <summary>How long open requests may take to end when the server stops.</summary>
     [Setting("How long open requests may take to end when the server stops", Unit = "s", Min = 0, Max = 3600)]
     public int ShutdownSeconds { get; init; } = 10;

@@ -88,12 +88,14 @@ public sealed class GatewayServer : IAsyncDisposable
         });
 
         var application = builder.Build();
-        var metrics = new GatewayMetrics();
+        var savings = new SavingsLedger(options, parts.Time);
+        var metrics = new GatewayMetrics(savings);
         var failures = new FailureResponse(options, parts.Loggers.CreateLogger("Kimi.Mooncake.Gateway"));
         var requests = new RequestObserver(metrics, parts.Time, failures);
         application.Use(requests.InvokeAsync);
         application.Use(new CallerGate(parts.Tenants).InvokeAsync);
         StatusEndpoints.Map(application, parts.Generator, metrics);
+        StatusEndpoints.MapSavings(application, savings);
         var generation = new CancellationTokenSource();
         CompletionEndpoints.Map(application, options, parts, metrics, failures, generation.Token);
         return new GatewayServer(application, options, parts.Time, generation);

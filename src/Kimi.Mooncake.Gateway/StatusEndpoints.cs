@@ -4,6 +4,7 @@ using System.Text.Json;
 using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Gateway.OpenAi;
+using Kimi.Mooncake.Gateway.Tenancy;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -19,6 +20,10 @@ internal static class StatusEndpoints
         MapRead(routes, "/v1/models/{**model}", context => WriteModelAsync(context, generator.Model));
         MapStatus(routes, () => generator.Model, generator.Status, metrics.Write);
     }
+
+    /// <summary>What the caller's tenant used and saved.</summary>
+    public static void MapSavings(IEndpointRouteBuilder routes, SavingsLedger savings) =>
+        MapRead(routes, "/v1/savings", context => WriteSavingsAsync(context, savings));
 
     /// <summary>Health and metrics, as every process has them.</summary>
     public static void MapStatus(
@@ -62,6 +67,25 @@ internal static class StatusEndpoints
         writer.WriteString("owned_by"u8, "kimi-mooncake"u8);
         writer.WriteNumber("max_model_len"u8, model.ContextLength);
         writer.WriteEndObject();
+    }
+
+    private static Task WriteSavingsAsync(HttpContext context, SavingsLedger savings)
+    {
+        var tenant = CallerIdentity.Of(context).Tenant;
+        var account = savings.Of(tenant) ?? throw ApiException.NotAccounted(tenant);
+        return WriteJsonAsync(context, 200, writer =>
+        {
+            writer.WriteStartObject();
+            writer.WriteString("object"u8, "savings"u8);
+            writer.WriteString("tenant"u8, tenant);
+            writer.WriteNumber("since"u8, savings.SinceUnixSeconds);
+            writer.WriteNumber("requests"u8, account.Requests);
+            writer.WriteNumber("prompt_tokens"u8, account.PromptTokens);
+            writer.WriteNumber("cached_tokens"u8, account.CachedTokens);
+            writer.WriteNumber("completion_tokens"u8, account.CompletionTokens);
+            writer.WriteNumber("prefill_seconds_saved"u8, account.PrefillSecondsSaved);
+            writer.WriteEndObject();
+        });
     }
 
     private static Task WriteHealthAsync(HttpContext context, WorkerStatus status, ModelCard? model) =>

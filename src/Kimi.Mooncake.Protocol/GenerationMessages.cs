@@ -105,6 +105,7 @@ public static class GenerationMessages
             {
                 PromptTokens = (uint)prefill.PromptTokens,
                 CachedTokens = (uint)prefill.CachedTokens,
+                SecondsSaved = prefill.SecondsSaved,
             },
         },
         TokenGenerated token => new Wire.GenerateEvent { TokenGenerated = ToMessage(token) },
@@ -245,7 +246,9 @@ public static class GenerationMessages
     {
         var prompt = FieldCheck.Count(message.PromptTokens, "prefill_finished.prompt_tokens");
         return new PrefillFinished(
-            prompt, FieldCheck.Count(message.CachedTokens, "prefill_finished.cached_tokens", 0, prompt));
+            prompt,
+            FieldCheck.Count(message.CachedTokens, "prefill_finished.cached_tokens", 0, prompt),
+            FieldCheck.Measure(message.SecondsSaved, "prefill_finished.seconds_saved"));
     }
 
     private static TokenGenerated ToToken(Wire.TokenGenerated message, int tokenIdMax)

@@ -75,6 +75,7 @@ public sealed partial class KimiWorker
         var stream = new RequestStream(request, reading.Token, SequenceMode.DecodeOnly);
         _loop.Submit(stream);
         var finished = false;
+        var secondsSaved = 0.0;
         try
         {
             WorkerRefusals.Throw(await stream.Admission.Task.WaitAsync(cancellationToken).ConfigureAwait(false));
@@ -90,11 +91,14 @@ public sealed partial class KimiWorker
                         yield return progress;
                     }
 
+                    secondsSaved = import.SecondsSaved;
                     continue;
                 }
 
                 finished = next.Kind == EngineEventKind.Finished;
-                yield return next.ToGenerationEvent();
+                yield return next.Kind == EngineEventKind.PrefillFinished
+                    ? new PrefillFinished(next.PromptTokens, next.CachedTokens, secondsSaved)
+                    : next.ToGenerationEvent();
             }
         }
         finally

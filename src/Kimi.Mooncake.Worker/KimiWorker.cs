@@ -222,7 +222,12 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
             await foreach (var next in stream.Events.ReadAllAsync(cancellationToken).ConfigureAwait(false))
             {
                 finished = next.Kind == EngineEventKind.Finished;
-                yield return next.ToGenerationEvent();
+                yield return next.Kind == EngineEventKind.PrefillFinished
+                    ? new PrefillFinished(
+                        next.PromptTokens,
+                        next.CachedTokens,
+                        Runner.Times.PrefillSecondsSaved(next.PromptTokens, next.CachedTokens))
+                    : next.ToGenerationEvent();
             }
         }
         finally

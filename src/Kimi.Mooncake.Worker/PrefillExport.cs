@@ -102,7 +102,7 @@ internal sealed class PrefillExport : IAsyncDisposable
 
     private async Task<PrefilledPrompt> ReadAsync(Func<PrefillProgressed, Task> progressed)
     {
-        var prompt = new PrefilledPrompt(0, 0, null);
+        var prompt = new PrefilledPrompt(0, 0, 0, null);
         await foreach (var next in _stream.Events.ReadAllAsync(_ending.Token).ConfigureAwait(false))
         {
             switch (next.Kind)
@@ -112,7 +112,11 @@ internal sealed class PrefillExport : IAsyncDisposable
                         next.PromptTokens, next.CachedTokens, next.ProcessedTokens)).ConfigureAwait(false);
                     break;
                 case EngineEventKind.PrefillFinished:
-                    prompt = new PrefilledPrompt(next.PromptTokens, next.CachedTokens, null);
+                    prompt = new PrefilledPrompt(
+                        next.PromptTokens,
+                        next.CachedTokens,
+                        _runner.Times.PrefillSecondsSaved(next.PromptTokens, next.CachedTokens),
+                        null);
                     break;
                 case EngineEventKind.TokenGenerated:
                     prompt = prompt with { FirstToken = next.Token };

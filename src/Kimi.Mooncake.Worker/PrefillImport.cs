@@ -70,6 +70,9 @@ internal sealed class PrefillImport : IAsyncDisposable
         _order = new PrefillOrder(request, worker.Address, _reservation.Id, cachedTokens);
     }
 
+    /// <summary>What the prefill of its cached tokens would have taken the other worker.</summary>
+    public double SecondsSaved { get; private set; }
+
     /// <summary>The next progress; null when the prompt is complete and the engine goes on with it.</summary>
     /// <exception cref="PrefillUnavailableException">The prefill worker cannot be reached, or failed.</exception>
     public async ValueTask<PrefillProgressed?> NextAsync()
@@ -94,6 +97,7 @@ internal sealed class PrefillImport : IAsyncDisposable
                     case Wire.PrefillEvent.EventOneofCase.Computed:
                         _computed = PrefillMessages.ToImport(
                             message.Computed, _order.Request.PromptTokens.Count, _model.VocabularySize);
+                        SecondsSaved = PrefillMessages.ToSecondsSaved(message.Computed);
                         break;
                     case Wire.PrefillEvent.EventOneofCase.HandedOver:
                         Complete(message.HandedOver);

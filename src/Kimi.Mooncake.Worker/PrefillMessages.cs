@@ -63,6 +63,7 @@ internal static class PrefillMessages
         {
             PromptTokens = (uint)prompt.PromptTokens,
             CachedTokens = (uint)prompt.CachedTokens,
+            SecondsSaved = prompt.SecondsSaved,
         };
         if (prompt.FirstToken is { } token)
         {
@@ -86,6 +87,11 @@ internal static class PrefillMessages
     /// <summary>A measured time; one that cannot be is cut to a day, since it is only reported.</summary>
     public static TimeSpan ToTime(ulong microseconds) =>
         TimeSpan.FromMicroseconds(Math.Min(microseconds, TimeSpan.MicrosecondsPerDay));
+
+    /// <summary>What the prefill of the cached tokens would have taken.</summary>
+    /// <exception cref="InvalidDataException">It is no time.</exception>
+    public static double ToSecondsSaved(Wire.PrefillComputed message) =>
+        FieldCheck.Measure(message.SecondsSaved, "computed.seconds_saved");
 
     /// <summary>The result of a message.</summary>
     /// <exception cref="InvalidDataException">A field is out of its range; the message names it.</exception>
@@ -124,5 +130,7 @@ internal static class PrefillMessages
 /// <summary>A prompt computed for another worker.</summary>
 /// <param name="PromptTokens">Tokens of the prompt.</param>
 /// <param name="CachedTokens">Tokens whose prefill was skipped.</param>
+/// <param name="SecondsSaved">What that would have taken.</param>
 /// <param name="FirstToken">The token after it; null when a stop token was drawn.</param>
-internal sealed record PrefilledPrompt(int PromptTokens, int CachedTokens, SampledToken? FirstToken);
+internal sealed record PrefilledPrompt(
+    int PromptTokens, int CachedTokens, double SecondsSaved, SampledToken? FirstToken);

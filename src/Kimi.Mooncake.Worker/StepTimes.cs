@@ -27,6 +27,16 @@ internal sealed class StepTimes
         }
     }
 
+    /// <summary>
+    /// What the prefill of a prompt's first tokens would have taken, of which the rest was computed; 0 before the first
+    /// step. What every prefill costs whatever its length is not part of it.
+    /// </summary>
+    public double PrefillSecondsSaved(int promptTokens, int cachedTokens)
+    {
+        var cost = PrefillCost;
+        return Math.Max(0, cost.Seconds(0, promptTokens) - cost.Seconds(cachedTokens, promptTokens));
+    }
+
     /// <summary>Seconds of a step in which sequences were only decoded; 0 before the first.</summary>
     public double DecodeSeconds
     {

@@ -30,6 +30,8 @@ internal sealed class ScriptedGenerator : ITokenGenerator
 
     public int CachedTokens { get; set; }
 
+    public double SecondsSaved { get; set; }
+
     /// <summary>The alternatives of a token, as many as asked for.</summary>
     public Func<int, int, TokenLogprob[]> TopLogprobs { get; set; } = (token, count) =>
         [.. Enumerable.Range(0, count)
@@ -136,7 +138,7 @@ internal sealed class ScriptedGenerator : ITokenGenerator
             yield return new PrefillProgressed(prompt, CachedTokens, prompt);
         }
 
-        yield return new PrefillFinished(prompt, CachedTokens);
+        yield return new PrefillFinished(prompt, CachedTokens, SecondsSaved);
         var count = 0;
         foreach (var token in Answer(request))
         {

@@ -134,7 +134,7 @@ internal sealed class RoundTripTests
         return random.Next(4) switch
         {
             0 => new PrefillProgressed(prompt, random.Next(prompt), random.Next(prompt)),
-            1 => new PrefillFinished(prompt, random.Next(prompt)),
+            1 => new PrefillFinished(prompt, random.Next(prompt), random.NextDouble() * 100),
             2 => new TokenGenerated(
                 random.Next(Vocabulary),
                 -random.NextSingle() * 100,

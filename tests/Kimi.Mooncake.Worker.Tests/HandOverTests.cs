@@ -231,6 +231,29 @@ internal sealed class HandOverTests
         }
     }
 
+    [TestCase(true)]
+    [TestCase(false)]
+    public async Task Generate_PromptIsCached_SaysWhatThatSavedTheWorkerThatPrefills(bool elsewhere)
+    {
+        await using var prefill = await WorkerNode.StartAsync();
+        await using var decode = await WorkerNode.StartAsync();
+        var request = WorkerNode.Request(
+            Prompt((10 * BlockTokens) + 5, 8), elsewhere ? prefill.Address : "", maxNewTokens: 1);
+
+        var cold = await decode.AskAsync(request);
+        var warm = await decode.AskAsync(request);
+
+        var times = (elsewhere ? prefill : decode).Worker.Runner.Times;
+        Assert.That((cold.CachedTokens, cold.SecondsSaved), Is.EqualTo((0, 0.0)));
+        Assert.That(warm.CachedTokens, Is.EqualTo(10 * BlockTokens));
+        Assert.That(warm.SecondsSaved, Is.GreaterThan(0));
+        Assert.That(
+            times.PrefillSecondsSaved(request.PromptTokens.Count, 5 * BlockTokens),
+            Is.GreaterThan(0).And.LessThan(
+                times.PrefillSecondsSaved(request.PromptTokens.Count, 10 * BlockTokens)));
+        Assert.That(times.PrefillSecondsSaved(request.PromptTokens.Count, 0), Is.Zero);
+    }
+
     [Test]
     public async Task Generate_WithoutOverlap_IsTheSame()
     {

@@ -112,6 +112,7 @@ internal sealed class WorkerNode : IAsyncDisposable
         limit.CancelAfter(Patience);
         var tokens = new List<int>();
         var cached = -1;
+        var saved = 0.0;
         GenerationFinished? finished = null;
         await foreach (var next in Worker.GenerateAsync(request, limit.Token))
         {
@@ -120,6 +121,7 @@ internal sealed class WorkerNode : IAsyncDisposable
                 case PrefillFinished prefill:
                     Assert.That(cached, Is.EqualTo(-1), "prefill_finished came twice");
                     cached = prefill.CachedTokens;
+                    saved = prefill.SecondsSaved;
                     break;
                 case TokenGenerated token:
                     tokens.Add(token.TokenId);
@@ -130,7 +132,7 @@ internal sealed class WorkerNode : IAsyncDisposable
             }
         }
 
-        return new NodeAnswer(tokens, cached, finished!.Reason, finished.Message);
+        return new NodeAnswer(tokens, cached, finished!.Reason, finished.Message, saved);
     }
 
     /// <summary>The logits from which a token after a prompt was drawn; null if that was elsewhere.</summary>
@@ -210,4 +212,5 @@ internal sealed class WorkerNode : IAsyncDisposable
 }
 
 /// <summary>What a request came to.</summary>
-internal sealed record NodeAnswer(List<int> Tokens, int CachedTokens, FinishReason Reason, string? Message);
+internal sealed record NodeAnswer(
+    List<int> Tokens, int CachedTokens, FinishReason Reason, string? Message, double SecondsSaved);

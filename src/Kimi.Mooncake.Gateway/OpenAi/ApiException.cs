@@ -62,6 +62,10 @@ internal sealed class ApiException(HttpStatusCode status, string type, string? c
     public static ApiException Forbidden(string param, string code, string message) =>
         new(HttpStatusCode.Forbidden, "permission_error", code, param, message);
 
+    public static ApiException NotAccounted(string tenant) => new(
+        HttpStatusCode.NotFound, InvalidRequest, "not_accounted", null,
+        $"More tenants ask than are accounted here; there are no figures of tenant {Quote(tenant)} of its own.");
+
     public static ApiException BodyTooLarge(int bytesMax) => new(
         HttpStatusCode.RequestEntityTooLarge, InvalidRequest, "request_too_large", null,
         $"The request body is larger than {bytesMax} bytes.");

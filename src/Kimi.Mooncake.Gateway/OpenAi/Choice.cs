@@ -22,6 +22,9 @@ internal sealed class Choice
     /// <summary>Prompt tokens whose prefill was skipped.</summary>
     public int CachedTokens { get; set; }
 
+    /// <summary>What that would have taken; 0 where the worker cannot tell.</summary>
+    public double PrefillSecondsSaved { get; set; }
+
     /// <summary>Why it ended: <c>stop</c> or <c>length</c>; null until then.</summary>
     public string? FinishReason { get; set; }
 
@@ -34,7 +37,8 @@ internal sealed class Choice
             usage = new TokenUsage(
                 usage.Prompt + (choice.IsFirstOfPrompt ? choice.Request.PromptTokens.Count : 0),
                 usage.Cached + (choice.IsFirstOfPrompt ? choice.CachedTokens : 0),
-                usage.Completion + choice.Text.TokenCount);
+                usage.Completion + choice.Text.TokenCount,
+                usage.PrefillSecondsSaved + (choice.IsFirstOfPrompt ? choice.PrefillSecondsSaved : 0));
         }
 
         return usage;

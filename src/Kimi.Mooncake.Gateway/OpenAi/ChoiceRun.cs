@@ -66,6 +66,7 @@ internal sealed class ChoiceRun(
                     break;
                 case PrefillFinished prefill:
                     choice.CachedTokens = prefill.CachedTokens;
+                    choice.PrefillSecondsSaved = prefill.SecondsSaved;
                     break;
                 case TokenGenerated generated:
                     lastToken = Observe(lastToken);

@@ -76,7 +76,7 @@ internal sealed class CompletionEndpoints
                 ? StreamAsync(context, call, choices, envelope, arrival)
                 : AnswerWholeAsync(context, call, choices, envelope, arrival));
             var usage = Choice.Sum(choices);
-            _metrics.CountTokens(usage.Prompt, usage.Cached, usage.Completion);
+            _metrics.Count(caller.Tenant, usage);
             span?.SetTag("prompt_tokens", usage.Prompt);
             span?.SetTag("cached_tokens", usage.Cached);
             span?.SetTag("completion_tokens", usage.Completion);

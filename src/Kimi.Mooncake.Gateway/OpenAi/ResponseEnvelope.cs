@@ -7,7 +7,8 @@ namespace Kimi.Mooncake.Gateway.OpenAi;
 /// <param name="Prompt">Prompt tokens; each prompt counts once, however many choices it has.</param>
 /// <param name="Cached">Those whose prefill was skipped.</param>
 /// <param name="Completion">Tokens generated over all choices.</param>
-internal readonly record struct TokenUsage(int Prompt, int Cached, int Completion);
+/// <param name="PrefillSecondsSaved">What the prefill of the cached tokens would have taken.</param>
+internal readonly record struct TokenUsage(int Prompt, int Cached, int Completion, double PrefillSecondsSaved);
 
 /// <summary>The fields that every response and chunk of one request has in common.</summary>
 /// <param name="Shape">Which endpoint.</param>
