@@ -19,6 +19,7 @@ internal static class MooncakeCommand
             ServeCommand.Create(terminal),
             AskCommand.Create(terminal),
             ModelCommand.Create(terminal),
+            StoreCommand.Create(terminal),
             ConfigCommand.Create(terminal),
             TestAuthorityCommand.Create(terminal),
             BenchCommand.Create(terminal),

@@ -1,6 +1,6 @@
 namespace Kimi.Mooncake.KvCache.Retention;
 
-/// <summary>What a policy knows about a block when it is added or used.</summary>
+/// <summary>What a policy knows about a block when it is added, used or evicted.</summary>
 /// <param name="Sequence">Number of this use among all uses of all blocks; rises.</param>
 /// <param name="Uses">How often the block was used since it was added; 0 when it is being added.</param>
 /// <param name="Depth">Blocks before it in its prefix.</param>

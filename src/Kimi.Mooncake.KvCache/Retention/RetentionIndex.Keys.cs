@@ -64,9 +64,6 @@ public sealed partial class RetentionIndex<TData>
         }
     }
 
-    private static ulong HashOf(in BlockKey key) =>
-        MemoryMarshal.Cast<BlockKey, ulong>(MemoryMarshal.CreateReadOnlySpan(in key, 1))[0] * 0x9E3779B97F4A7C15;
-
     // Entry by entry for all keys at once: what one key loads does not wait for another's, so that the processor has
     // many cache misses in flight.
     private void FindBatch(ReadOnlySpan<BlockKey> keys, Span<int> ids, long nowMs)
@@ -110,6 +107,10 @@ public sealed partial class RetentionIndex<TData>
             open = left;
         }
     }
+
+    /// <summary>64 bits of a key, spread over all of them.</summary>
+    internal static ulong HashOf(in BlockKey key) =>
+        MemoryMarshal.Cast<BlockKey, ulong>(MemoryMarshal.CreateReadOnlySpan(in key, 1))[0] * 0x9E3779B97F4A7C15;
 
     private int BucketOf(in BlockKey key) => BucketOf(HashOf(key), _bucketCount);
 

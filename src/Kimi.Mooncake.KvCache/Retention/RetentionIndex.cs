@@ -33,7 +33,7 @@ public sealed partial class RetentionIndex<TData>
 
     /// <summary>Makes an empty index with one of the built-in policies.</summary>
     public RetentionIndex(RetentionOptions options)
-        : this(options, EvictionPolicy.Make((options ?? throw new ArgumentNullException(nameof(options))).Policy))
+        : this(options, PolicyOf(options))
     {
     }
 
@@ -44,6 +44,7 @@ public sealed partial class RetentionIndex<TData>
         ArgumentNullException.ThrowIfNull(policy);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.CapacityBytes, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.TenantIdleMs, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.BlockTokens, 1);
         _policy = policy;
         _tenants = new TenantShares(options);
         _timers = new RankHeap(_timerPositions);
@@ -61,7 +62,7 @@ public sealed partial class RetentionIndex<TData>
     /// <summary>Bytes of managed memory that the index takes.</summary>
     public long MetadataBytes =>
         _entries.MemoryBytes + _buckets.MemoryBytes + _orderPositions.MemoryBytes + _timerPositions.MemoryBytes +
-        _timers.MemoryBytes + _tenants.MemoryBytes;
+        _timers.MemoryBytes + _tenants.MemoryBytes + _policy.MemoryBytes;
 
     /// <summary>
     /// Adds a block. Where the key is known as a ghost, the ghost becomes the block. Its prefix will not expire before
@@ -168,7 +169,8 @@ public sealed partial class RetentionIndex<TData>
     /// <summary>Takes out a block that was picked for room, so that the policy knows what that costs.</summary>
     public void Evict(int id)
     {
-        _policy.Evicted(Block(id).Score);
+        ref var entry = ref Block(id);
+        _policy.Evicted(new(_sequence, entry.Uses, entry.Depth, HashOf(entry.Key), entry.Score), Count);
         Remove(id);
     }
 
@@ -201,6 +203,12 @@ public sealed partial class RetentionIndex<TData>
             State = EntryState.Ghost,
         };
         DropGhosts(id);
+    }
+
+    private static IEvictionPolicy PolicyOf(RetentionOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return EvictionPolicy.Make(options.Policy, options.BlockTokens);
     }
 
     private static void Require(in BlockRetention retention)

@@ -9,6 +9,9 @@ public sealed record RetentionOptions
     /// <summary>Room that the tenants share, in bytes; what each may claim as its fair share follows from it.</summary>
     public long CapacityBytes { get; init; } = 1L << 40;
 
+    /// <summary>Tokens of a block: how much a block costs to compute again rises with the tokens before it.</summary>
+    public int BlockTokens { get; init; } = 64;
+
     /// <summary>
     /// Time after which a tenant that neither stores nor reads no longer has a claim to its share: its blocks go before
     /// those of others. In milliseconds.

@@ -11,7 +11,7 @@ internal sealed class RetentionModel(RetentionOptions options)
 {
     public const long Never = long.MaxValue;
 
-    private readonly IEvictionPolicy _policy = EvictionPolicy.Make(options.Policy);
+    private readonly IEvictionPolicy _policy = EvictionPolicy.Make(options.Policy, options.BlockTokens);
     private long _sequence;
 
     public SortedDictionary<string, Node> Nodes { get; } = new(StringComparer.Ordinal);
@@ -26,19 +26,21 @@ internal sealed class RetentionModel(RetentionOptions options)
 
     public bool IsFound(string path) => Nodes.GetValueOrDefault(path) is { IsBlock: true } node && node.Expires > NowMs;
 
-    public void Add(string path, int bytes, int tenant, in BlockRetention retention)
+    public void Add(string path, ulong keyHash, int bytes, int tenant, in BlockRetention retention)
     {
         var node = NodeAt(path);
         if (path.Length > 1 && !node.Linked)
         {
             NodeAt(path[..^1]);
             node.Linked = true;
+            node.Depth = Nodes[path[..^1]].Depth + 1;
         }
 
         node.IsBlock = true;
         node.Bytes = bytes;
         node.Tenant = tenant;
-        node.Score = _policy.Score(new BlockUse(++_sequence, 0, 0, 0, 0));
+        node.KeyHash = keyHash;
+        node.Score = _policy.Score(new BlockUse(++_sequence, 0, node.Depth, keyHash, 0));
         UsedMs[tenant] = NowMs;
         Keep(path, retention);
     }
@@ -63,7 +65,8 @@ internal sealed class RetentionModel(RetentionOptions options)
     {
         var node = Nodes[path];
         node.Uses++;
-        node.Score = _policy.Score(new BlockUse(++_sequence, node.Uses, 0, 0, node.Score));
+        node.Depth = node.Linked ? Nodes[path[..^1]].Depth + 1 : node.Depth;
+        node.Score = _policy.Score(new BlockUse(++_sequence, node.Uses, node.Depth, node.KeyHash, node.Score));
         UsedMs[node.Tenant] = NowMs;
     }
 
@@ -71,11 +74,13 @@ internal sealed class RetentionModel(RetentionOptions options)
     {
         if (evicted)
         {
-            _policy.Evicted(Nodes[path].Score);
+            var node = Nodes[path];
+            _policy.Evicted(
+                new BlockUse(_sequence, node.Uses, node.Depth, node.KeyHash, node.Score), Blocks.Count());
         }
 
         var old = Nodes[path];
-        Nodes[path] = new Node { Linked = old.Linked, Expires = old.Expires };
+        Nodes[path] = new Node { Linked = old.Linked, Depth = old.Depth, Expires = old.Expires };
         while (Nodes.GetValueOrDefault(path) is { IsBlock: false } ghost && !HasChildren(path))
         {
             Nodes.Remove(path);
@@ -141,9 +146,12 @@ internal sealed class RetentionModel(RetentionOptions options)
         return paths.Where(path => Nodes[path].Expires == earliest);
     }
 
+    // Blocks of equal rank may go in any order.
     private IEnumerable<string> FirstOfEach(IEnumerable<string> paths) =>
-        paths.GroupBy(TenantOf).Select(
-            group => group.MinBy(path => (PinClass(Nodes[path], NowMs), Nodes[path].Priority, Nodes[path].Score))!);
+        paths.GroupBy(TenantOf).SelectMany(group => group.GroupBy(RankOf).MinBy(static equal => equal.Key)!);
+
+    private (int Pin, int Priority, long Score) RankOf(string path) =>
+        (PinClass(Nodes[path], NowMs), Nodes[path].Priority, Nodes[path].Score);
 
     private List<string> MostUsed(IEnumerable<string> paths)
     {
@@ -191,6 +199,10 @@ internal sealed class RetentionModel(RetentionOptions options)
         public int Tenant { get; set; }
 
         public int Uses { get; set; }
+
+        public int Depth { get; set; }
+
+        public ulong KeyHash { get; set; }
 
         public int Priority { get; set; }
 

@@ -11,10 +11,11 @@ namespace Kimi.Mooncake.KvCache.Tests.Retention;
 [TestFixture]
 internal sealed class RetentionModelTests
 {
-    private const int StepsMin = 50_000;
+    private const int StepsMin = 34_000;
 
     [TestCase(EvictionPolicyKind.Lru)]
     [TestCase(EvictionPolicyKind.Lfu)]
+    [TestCase(EvictionPolicyKind.Cost)]
     public void RetentionIndex_RandomOperations_AgreesWithTheModel(EvictionPolicyKind policy)
     {
         var steps = 0;

@@ -141,7 +141,7 @@ internal sealed class RetentionScript
         var parent = block.Path.Length == 1 ? default : KeyOf(block.Path[..^1]);
         id = _index.Add(block.Key, parent, bytes, tenant, retention, _model.NowMs);
         _index.Data(id) = block.Path.Length;
-        _model.Add(block.Path, bytes, tenant, retention);
+        _model.Add(block.Path, RetentionIndex<long>.HashOf(block.Key), bytes, tenant, retention);
         return true;
     }
 
@@ -228,9 +228,9 @@ internal sealed class RetentionScript
             node.Priority,
             node.Lease,
             node.Uses,
-            Depth: 0,
+            node.Depth,
             _model.Nodes.Count(child => child.Value.Linked && child.Key[..^1] == path));
-        var actual = _index.Describe(id, now) with { Depth = 0 };
+        var actual = _index.Describe(id, now);
         Require(actual == expected, $"step {Steps}: {path} is {actual}, not {expected}");
         Require(_index.IsEvictable(id, now) == _model.MayGo(path), $"step {Steps}: {path} may go");
     }

@@ -1,0 +1,14 @@
+using System.CommandLine;
+using Kimi.Mooncake.Host.Output;
+
+namespace Kimi.Mooncake.Host.Commands;
+
+/// <summary><c>mooncake store</c>: looks into stores of KV blocks, measures them and plans their size.</summary>
+internal static class StoreCommand
+{
+    public static Command Create(Terminal terminal) =>
+        new("store", "Looks into stores of KV blocks, measures them and plans their size.")
+        {
+            StorePlanCommand.Create(terminal),
+        };
+}
