@@ -11,7 +11,7 @@ internal sealed class ServeTarget : IDisposable
     /// <param name="workers">Addresses of the processes that compute; none means the gateway itself.</param>
     public ServeTarget(Uri gateway, IReadOnlyList<Uri> workers)
     {
-        Gateway = new CompletionClient(gateway);
+        Gateway = new CompletionClient(gateway, ApiKey.FromEnvironment());
         _workers = [.. workers.Select(address => new CompletionClient(address))];
         Load = new ClusterLoad(_workers.Count == 0 ? [Gateway] : _workers);
     }

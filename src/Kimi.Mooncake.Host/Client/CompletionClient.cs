@@ -1,3 +1,4 @@
+using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Net.ServerSentEvents;
 using System.Runtime.CompilerServices;
@@ -15,7 +16,9 @@ internal sealed class CompletionClient : IDisposable
     private string? _modelId;
 
     /// <param name="address">Root of the server, such as <c>http://127.0.0.1:8080</c>.</param>
-    public CompletionClient(Uri address)
+    /// <param name="apiKey">Proves who asks; null where the server needs no key.</param>
+    /// <param name="cacheNamespace">Shared namespace of cached prefixes; null for the caller's own.</param>
+    public CompletionClient(Uri address, string? apiKey = null, string? cacheNamespace = null)
     {
         Address = address;
         _http = new HttpClient
@@ -24,6 +27,15 @@ internal sealed class CompletionClient : IDisposable
             // A long prompt may be prefilled for minutes; the caller cancels.
             Timeout = Timeout.InfiniteTimeSpan,
         };
+        if (apiKey is not null)
+        {
+            _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", apiKey);
+        }
+
+        if (cacheNamespace is not null)
+        {
+            _http.DefaultRequestHeaders.Add("x-cache-namespace", cacheNamespace);
+        }
     }
 
     public Uri Address { get; }
@@ -80,6 +92,10 @@ internal sealed class CompletionClient : IDisposable
 
         return _modelId!;
     }
+
+    /// <summary>What <c>/v1/savings</c> says of the caller.</summary>
+    public Task<JsonElement> SavingsAsync(CancellationToken cancellationToken) =>
+        GetAsync("v1/savings", cancellationToken);
 
     /// <summary>Sends a request and yields what the server says, as it says it.</summary>
     /// <exception cref="ServerException">The server refused, or broke off.</exception>

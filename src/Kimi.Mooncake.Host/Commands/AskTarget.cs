@@ -20,7 +20,8 @@ internal sealed class AskTarget : IAsyncDisposable
 
     public CompletionClient Client { get; private set; } = null!;
 
-    public static AskTarget Remote(Uri address) => new() { Client = new CompletionClient(address) };
+    public static AskTarget Remote(Uri address) =>
+        new() { Client = new CompletionClient(address, ApiKey.FromEnvironment()) };
 
     /// <summary>Opens a server on a free loopback port; without a model in the settings, the built-in one.</summary>
     public static async Task<AskTarget> EmbeddedAsync(ResolvedSettings settings, CancellationToken cancellationToken)
@@ -40,7 +41,7 @@ internal sealed class AskTarget : IAsyncDisposable
             target._loggers = embedded.Bind<LoggingOptions>().CreateFactory();
             target._server = await MooncakeServer.StartAsync(embedded, target._loggers, cancellationToken)
                 .ConfigureAwait(false);
-            target.Client = new CompletionClient(target._server.Address);
+            target.Client = new CompletionClient(target._server.Address, ApiKey.FromEnvironment());
             return target;
         }
         catch

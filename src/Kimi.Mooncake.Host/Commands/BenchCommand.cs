@@ -14,6 +14,7 @@ internal static class BenchCommand
         BenchScaleCommand.Create(terminal),
         BenchServeCommand.Create(terminal),
         BenchSoakCommand.Create(terminal),
+        BenchTenantsCommand.Create(terminal),
         BenchTransferCommand.Create(terminal),
     };
 }

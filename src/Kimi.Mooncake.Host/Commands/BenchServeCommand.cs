@@ -85,7 +85,7 @@ internal sealed class BenchServeCommand
         ServeBench first, ServePlan plan, Uri address, CancellationToken cancellationToken)
     {
         _terminal.Remark($"the same conversations with {address}");
-        using var client = new CompletionClient(address);
+        using var client = new CompletionClient(address, ApiKey.FromEnvironment());
         var second = new ServeBench(plan, client, new ClusterLoad([client]), _terminal);
         return first.Compare(second, await second.RunAsync(cancellationToken).ConfigureAwait(false));
     }

@@ -118,6 +118,48 @@ internal sealed class ClusterTests
     }
 
     [Test]
+    public async Task Prompts_OfTwoTenants_AreComputedForEachAndSavingsGoToWhoseTheyAre()
+    {
+        var document = NeedleDocument.Create(4_096, 4, seed: 91);
+        var body = new
+        {
+            model = await _target.Gateway.ModelIdAsync(CancellationToken.None),
+            messages = new[] { new { role = "user", content = document.Text } },
+            max_tokens = 1,
+        };
+
+        var cached = new List<int>();
+        foreach (var (tenant, ns) in new[]
+        {
+            ("a", ""), ("a", ""), ("b", ""), ("a", "cluster-docs"), ("b", "cluster-docs"),
+        })
+        {
+            using var message = new HttpRequestMessage(HttpMethod.Post, "v1/chat/completions")
+            {
+                Content = JsonContent.Create(body),
+            };
+            message.Headers.Add("x-tenant-id", tenant);
+            if (ns.Length > 0)
+            {
+                message.Headers.Add("x-cache-namespace", ns);
+            }
+
+            using var response = await _http.SendAsync(message);
+            var answer = await response.Content.ReadFromJsonAsync<JsonElement>();
+            cached.Add(answer.GetProperty("usage").GetProperty("prompt_tokens_details").GetProperty("cached_tokens")
+                .GetInt32());
+        }
+
+        Assert.That(cached, Is.EqualTo([0, 4_096, 0, 0, 4_096]));
+        using var asking = new HttpRequestMessage(HttpMethod.Get, "v1/savings");
+        asking.Headers.Add("x-tenant-id", "b");
+        using var savings = await _http.SendAsync(asking);
+        var saved = await savings.Content.ReadFromJsonAsync<JsonElement>();
+        Assert.That(saved.GetProperty("cached_tokens").GetInt32(), Is.EqualTo(4_096));
+        Assert.That(saved.GetProperty("prefill_seconds_saved").GetDouble(), Is.Positive, "as the prefill worker says");
+    }
+
+    [Test]
     public async Task Abort_DuringPrefillAndDuringDecode_IsOverEverywhereWithinASecond()
     {
         foreach (var linesToRead in new[] { 1, 40 })
