@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Conductor;
+using Kimi.Mooncake.Protocol;
 using Microsoft.Extensions.Logging;
 using Wire = Kimi.Mooncake.Protocol.V1;
 
@@ -28,14 +29,16 @@ public sealed class ConductorLoop : IAsyncDisposable
     /// <param name="options">Bounds of the policy.</param>
     /// <param name="time">Clock.</param>
     /// <param name="logger">Is told who comes and goes.</param>
-    public ConductorLoop(ConductorOptions options, TimeProvider time, ILogger logger)
+    /// <param name="replicas">How many store nodes keep a block; null for the defaults.</param>
+    public ConductorLoop(
+        ConductorOptions options, TimeProvider time, ILogger logger, ReplicaOptions? replicas = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(time);
         _options = options;
         _time = time;
         _logger = logger;
-        _core = new ConductorCore(options);
+        _core = new ConductorCore(options, replicas);
         _start = time.GetTimestamp();
 
         // A longer interval than that of the loads would look like a pause of the conductor's own.
@@ -93,6 +96,15 @@ public sealed class ConductorLoop : IAsyncDisposable
         lock (_lock)
         {
             return _core.DrainOf(nodeId);
+        }
+    }
+
+    /// <summary>What is known of replicas at this moment.</summary>
+    public ReplicaState Replicas()
+    {
+        lock (_lock)
+        {
+            return _core.Replicas;
         }
     }
 
@@ -157,6 +169,11 @@ public sealed class ConductorLoop : IAsyncDisposable
         Act(now => isMember = _core.Heartbeat(member.Id, load, now));
         return isMember;
     }
+
+    internal void ReportReplicas(ConductorMember member, Wire.ReplicaReport report) => Act(now =>
+        _core.ReportReplicas(
+            member.Id, FieldCheck.LargeCount(report.Id, "replica_report.id"),
+            FieldCheck.Count(report.Blocks, "replica_report.blocks"), report.Done, now));
 
     internal KvEventResult Apply(ConductorMember member, in KvEventBatch batch)
     {
@@ -252,6 +269,9 @@ public sealed class ConductorLoop : IAsyncDisposable
                 case ConductorEventKind.StoreNodesChanged:
                     TellStoreNodes();
                     break;
+                case ConductorEventKind.ReplicaOrdered when _members.TryGetValue(next.Membership, out var holder):
+                    holder.Tell(ReplicaMessages.ToMessage(next.Order!));
+                    break;
             }
         }
 
@@ -295,10 +315,5 @@ public sealed class ConductorLoop : IAsyncDisposable
 
     private static Wire.ConductorMessage DrainMessage() => new() { Drain = new Wire.BeginDrain() };
 
-    private Wire.ConductorMessage StoreNodesMessage()
-    {
-        var nodes = new Wire.StoreNodes();
-        nodes.Addresses.AddRange(_core.StoreNodes.Select(node => node.Address));
-        return new Wire.ConductorMessage { StoreNodes = nodes };
-    }
+    private Wire.ConductorMessage StoreNodesMessage() => ReplicaMessages.ToMessage(_core.StoreNodes);
 }

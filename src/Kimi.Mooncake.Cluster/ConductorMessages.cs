@@ -29,6 +29,7 @@ internal static class ConductorMessages
             Model = ModelMessages.ToMessage(node.Model),
             BlocksTotal = checked((uint)node.BlocksTotal),
             SequencesMax = checked((uint)node.SequencesMax),
+            Host = node.Host,
         };
         foreach (var (role, wire) in Roles)
         {
@@ -59,7 +60,10 @@ internal static class ConductorMessages
             FieldCheck.Text(message.Address, "address", 1, GenerationMessages.AddressCharsMax),
             ModelMessages.ToCard(message.Model ?? throw FieldCheck.Fault("model", "absent", "a model")),
             FieldCheck.Count(message.BlocksTotal, "blocks_total"),
-            FieldCheck.Count(message.SequencesMax, "sequences_max"));
+            FieldCheck.Count(message.SequencesMax, "sequences_max"))
+        {
+            Host = FieldCheck.Text(message.Host, "host", 0, NodeDescriptor.HostCharactersMax),
+        };
     }
 
     public static Wire.NodeLoad ToMessage(NodeLoad load) => new()
@@ -110,6 +114,7 @@ internal static class ConductorMessages
             PromptTokens = checked((uint)query.PromptTokens),
             SequenceTokensMax = checked((uint)query.SequenceTokensMax),
             BlockKeys = BlockKeyMessages.ToBytes(query.BlockKeys.Span),
+            ContextBlocks = checked((uint)query.ContextBlocks),
         };
         message.ExcludedNodes.AddRange(query.ExcludedNodes);
         return message;
@@ -127,6 +132,7 @@ internal static class ConductorMessages
             PromptTokens = prompt,
             SequenceTokensMax = FieldCheck.Count(message.SequenceTokensMax, "sequence_tokens_max", min: prompt),
             BlockKeys = BlockKeyMessages.ToKeys(message.BlockKeys, "block_keys"),
+            ContextBlocks = FieldCheck.Count(message.ContextBlocks, "context_blocks"),
             ExcludedNodes = [.. message.ExcludedNodes.Select(
                 node => FieldCheck.Text(node, "excluded_nodes", 1, NodeIdCharsMax))],
         };
@@ -216,6 +222,14 @@ internal static class ConductorMessages
         },
         FieldCheck.Text(message.HealthReason, "health_reason", 0, ReasonCharsMax));
 
+    public static Wire.NodeAddress ToMessage(NodeAddress node) =>
+        new() { NodeId = node.NodeId, Address = node.Address };
+
+    /// <exception cref="InvalidDataException">A field is out of its range; the message names it.</exception>
+    public static NodeAddress ToAddress(Wire.NodeAddress message, string field) => new(
+        FieldCheck.Text(message.NodeId, $"{field}.node_id", 1, NodeIdCharsMax),
+        FieldCheck.Text(message.Address, $"{field}.address", 1, GenerationMessages.AddressCharsMax));
+
     private static string Short(string reason) =>
         reason.Length <= ReasonCharsMax ? reason : reason[..ReasonCharsMax];
 
@@ -226,11 +240,4 @@ internal static class ConductorMessages
             FieldCheck.Measure(message.TokenSeconds, "prefill_cost.token_seconds"),
             FieldCheck.Measure(message.PairSeconds, "prefill_cost.pair_seconds"),
             FieldCheck.LargeCount(message.Samples, "prefill_cost.samples"));
-
-    private static Wire.NodeAddress ToMessage(NodeAddress node) =>
-        new() { NodeId = node.NodeId, Address = node.Address };
-
-    private static NodeAddress ToAddress(Wire.NodeAddress message, string field) => new(
-        FieldCheck.Text(message.NodeId, $"{field}.node_id", 1, NodeIdCharsMax),
-        FieldCheck.Text(message.Address, $"{field}.address", 1, GenerationMessages.AddressCharsMax));
 }

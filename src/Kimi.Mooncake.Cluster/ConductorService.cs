@@ -157,6 +157,13 @@ public sealed class ConductorService(ConductorLoop conductor, TimeProvider time)
                 case Wire.NodeMessage.MessageOneofCase.KvEvents:
                     Apply(member, message.KvEvents);
                     break;
+                case Wire.NodeMessage.MessageOneofCase.ReplicaReport:
+                    Checked(() =>
+                    {
+                        conductor.ReportReplicas(member, message.ReplicaReport);
+                        return true;
+                    });
+                    break;
                 default:
                     throw new RpcException(new Status(
                         StatusCode.InvalidArgument, $"{message.MessageCase} after the registration"));

@@ -30,4 +30,8 @@ public interface INode
 /// <param name="Epoch">Greater after each start of the node, such as the time of its start.</param>
 /// <param name="Roles">What it does for the cluster.</param>
 /// <param name="Address">Where other processes reach it, such as <c>http://127.0.0.1:9091</c>.</param>
-public sealed record NodeIdentity(string NodeId, ulong Epoch, NodeRoles Roles, string Address);
+public sealed record NodeIdentity(string NodeId, ulong Epoch, NodeRoles Roles, string Address)
+{
+    /// <summary>Name of its machine; empty where no other node is on it.</summary>
+    public string Host { get; init; } = "";
+}

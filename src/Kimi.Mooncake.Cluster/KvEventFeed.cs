@@ -5,7 +5,8 @@ namespace Kimi.Mooncake.Cluster;
 
 /// <summary>
 /// The keys that a node has at the moment, and their latest changes by number. One thread publishes, others read; a
-/// reader that has fallen behind the log's length starts again from a snapshot.
+/// reader that has fallen behind the log's length starts again from a snapshot. A node with more keys than the feed holds
+/// tells only some of them: what is told is a hint, and whoever wants to know asks the node.
 /// </summary>
 public sealed class KvEventFeed
 {
@@ -17,14 +18,34 @@ public sealed class KvEventFeed
 
     // The value orders the keys of a snapshot: a key that was added later comes later, so parents come first.
     private readonly Dictionary<BlockKey, long> _keys = [];
+    private readonly int _keysMax;
     private long _last;
+    private long _untold;
 
     /// <summary>A feed of a node that has no keys yet.</summary>
     /// <param name="logEventsMax">Events that the log keeps for readers that have not had them; at least 1.</param>
-    public KvEventFeed(int logEventsMax = LogEventsDefault)
+    /// <param name="keysMax">Keys at once; further ones are left out, and counted.</param>
+    public KvEventFeed(int logEventsMax = LogEventsDefault, int keysMax = int.MaxValue)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(logEventsMax, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(keysMax, 1);
         _log = new KvEvent[logEventsMax];
+        _keysMax = keysMax;
+    }
+
+    /// <summary>Keys that were left out because there were too many.</summary>
+    public long Untold => Interlocked.Read(ref _untold);
+
+    /// <summary>Keys that are told at the moment.</summary>
+    public int Count
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _keys.Count;
+            }
+        }
     }
 
     /// <summary>Raised after events were published, by the thread that did; must return at once.</summary>
@@ -55,6 +76,11 @@ public sealed class KvEventFeed
         {
             foreach (var change in events)
             {
+                if (_keysMax < int.MaxValue && !IsTold(change))
+                {
+                    continue;
+                }
+
                 _last++;
                 _log[_last % _log.Length] = change;
                 if (change.Removed)
@@ -85,6 +111,23 @@ public sealed class KvEventFeed
 
             return count;
         }
+    }
+
+    private bool IsTold(in KvEvent change)
+    {
+        var isKnown = _keys.ContainsKey(change.Key);
+        if (change.Removed || isKnown)
+        {
+            return isKnown;
+        }
+
+        if (_keys.Count < _keysMax)
+        {
+            return true;
+        }
+
+        Interlocked.Increment(ref _untold);
+        return false;
     }
 
     /// <summary>All keys that are there, each after its parent, and the number of the last event in them.</summary>

@@ -29,6 +29,7 @@ public sealed class LocalRouter(ConductorLoop conductor) : IRouter
     public IReadOnlyList<Metric> Metrics()
     {
         var counters = conductor.Counters();
+        var replicas = conductor.Replicas();
         return
         [
             Counter("conductor_requests_total", "Requests that asked for workers.", counters.Submitted),
@@ -51,10 +52,27 @@ public sealed class LocalRouter(ConductorLoop conductor) : IRouter
             Counter("conductor_kv_resyncs_total", "Times that KV events were missing.", counters.KvResyncs),
             Counter("conductor_index_keys_dropped_total", "Keys left out because the index was full.",
                 counters.IndexKeysDropped),
+            Counter("conductor_replica_orders_total", "Orders to copy blocks from a store node to another.",
+                counters.ReplicaOrders),
+            Counter("conductor_replica_restorations_total",
+                "Of these, for blocks that had all their replicas before.", counters.ReplicasRestoring),
+            Counter("conductor_replica_orders_done_total", "Orders that were done.", counters.ReplicaOrdersDone),
+            Counter("conductor_replica_orders_failed_total", "Orders that failed or were not reported on in time.",
+                counters.ReplicaOrdersFailed),
+            Counter("conductor_replica_orders_lost_total", "Orders that ended because a node was lost.",
+                counters.ReplicaOrdersLost),
+            Counter("conductor_replica_blocks_total", "Blocks copied by orders.", counters.ReplicaBlocks),
+            Gauge("conductor_replica_orders_open", "Orders being done.", replicas.Orders),
+            Gauge("conductor_tracked_groups", "Groups of blocks whose requests are counted.",
+                replicas.TrackedGroups),
+            Gauge("conductor_replicated_groups", "Of these, groups with blocks that are hot or of a context.",
+                replicas.WantedGroups),
         ];
     }
 
     private static Metric Counter(string name, string help, long value) => new(name, IsCounter: true, help, value);
+
+    private static Metric Gauge(string name, string help, long value) => new(name, IsCounter: false, help, value);
 
     private static Metric Refused(string reason, long value) => new(
         "conductor_refused_total", IsCounter: true, "Requests refused before any work.", value, $"reason=\"{reason}\"");

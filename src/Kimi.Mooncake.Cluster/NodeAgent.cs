@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Kimi.Mooncake.Conductor;
+using Kimi.Mooncake.KvCache.Placement;
 using Microsoft.Extensions.Logging;
 using Wire = Kimi.Mooncake.Protocol.V1;
 
@@ -21,7 +22,7 @@ public sealed class NodeAgent : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _registered = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<string> _refused = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private IReadOnlyList<string> _storeNodes = [];
+    private IReadOnlyList<StoreNodeAddress> _storeNodes = [];
     private Task _running = Task.CompletedTask;
     private string _lastFault = "";
     private volatile bool _isMember;
@@ -53,11 +54,17 @@ public sealed class NodeAgent : IAsyncDisposable
             HashCode.Combine(identity.NodeId, identity.Epoch));
     }
 
-    /// <summary>Raised, on no thread in particular, with the addresses of the nodes that keep blocks for all.</summary>
-    public event Action<IReadOnlyList<string>>? StoreNodesChanged;
+    /// <summary>Raised, on no thread in particular, with the nodes that keep blocks for all.</summary>
+    public event Action<IReadOnlyList<StoreNodeAddress>>? StoreNodesChanged;
 
-    /// <summary>Addresses of the nodes that keep blocks for all, as last heard.</summary>
-    public IReadOnlyList<string> StoreNodes => Volatile.Read(ref _storeNodes);
+    /// <summary>
+    /// Copies blocks to another store node, until its token ends; null in a node that keeps none for others. To be set
+    /// before the agent is started.
+    /// </summary>
+    public Func<ReplicaTask, CancellationToken, Task<ReplicaOutcome>>? Copy { get; set; }
+
+    /// <summary>The nodes that keep blocks for all, as last heard.</summary>
+    public IReadOnlyList<StoreNodeAddress> StoreNodes => Volatile.Read(ref _storeNodes);
 
     /// <summary>Whether the node is a member at the moment.</summary>
     public bool IsMember => _isMember;
@@ -107,7 +114,8 @@ public sealed class NodeAgent : IAsyncDisposable
     {
         try
         {
-            using var session = new NodeSession(_client, _node, _time);
+            var session = new NodeSession(_client, _node, _time, Copy, _options.ReplicaTasksMax);
+            await using var owned = session.ConfigureAwait(false);
             var accepted = await RegisterAsync(session).ConfigureAwait(false);
             if (accepted is null)
             {
@@ -140,7 +148,10 @@ public sealed class NodeAgent : IAsyncDisposable
         var model = _node.Model;
         var registration = ConductorMessages.ToMessage(new NodeDescriptor(
             _identity.NodeId, _identity.Epoch, _identity.Roles, _identity.Address, model, _node.BlocksTotal,
-            _node.SequencesMax));
+            _node.SequencesMax)
+        {
+            Host = _identity.Host,
+        });
         var answer = await session.RegisterAsync(registration, either.Token).ConfigureAwait(false);
         switch (answer.MessageCase)
         {
@@ -164,9 +175,9 @@ public sealed class NodeAgent : IAsyncDisposable
                 _node.BeginDrain();
                 break;
             case Wire.ConductorMessage.MessageOneofCase.StoreNodes:
-                var addresses = message.StoreNodes.Addresses.ToArray();
-                Volatile.Write(ref _storeNodes, addresses);
-                StoreNodesChanged?.Invoke(addresses);
+                var nodes = ReplicaMessages.ToStoreNodes(message.StoreNodes);
+                Volatile.Write(ref _storeNodes, nodes);
+                StoreNodesChanged?.Invoke(nodes);
                 break;
             default:
                 throw new InvalidDataException($"the conductor sent {message.MessageCase} to a member");

@@ -26,4 +26,9 @@ public sealed record NodeAgentOptions
     [Setting("Longest time that a stopping node waits for the conductor to take its leave.",
         Unit = "ms", Min = 0, Max = 60_000)]
     public int LeaveTimeoutMs { get; init; } = 1000;
+
+    /// <summary>Orders of the conductor to copy blocks that are being done at once; one more fails.</summary>
+    [Setting("Orders of the conductor to copy blocks that a store node does at once; one more fails.",
+        Unit = "orders", Min = 1, Max = 1024)]
+    public int ReplicaTasksMax { get; init; } = 16;
 }

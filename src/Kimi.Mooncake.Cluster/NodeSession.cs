@@ -10,7 +10,7 @@ namespace Kimi.Mooncake.Cluster;
 /// One connection of a node to its conductor. One loop writes: loads at their interval, and KV events as they come;
 /// another one reads.
 /// </summary>
-internal sealed class NodeSession : IDisposable
+internal sealed class NodeSession : IAsyncDisposable
 {
     /// <summary>Keys in a message: with their flags far below the least limit that messages can have.</summary>
     public const int KeysPerMessage = 1024;
@@ -22,13 +22,17 @@ internal sealed class NodeSession : IDisposable
     private readonly Signal _signal = new();
     private readonly KvEvent[] _events = new KvEvent[KeysPerMessage];
     private readonly BlockKey[] _keys = new BlockKey[KeysPerMessage];
+    private readonly ReplicaTasks _tasks;
     private bool _loadDue = true;
     private bool _snapshotDue = true;
     private long _nextSequence;
 
-    public NodeSession(Wire.Conductor.ConductorClient client, INode node, TimeProvider time)
+    public NodeSession(
+        Wire.Conductor.ConductorClient client, INode node, TimeProvider time,
+        Func<ReplicaTask, CancellationToken, Task<ReplicaOutcome>>? copy = null, int replicaTasksMax = 1)
     {
         _node = node;
+        _tasks = new ReplicaTasks(copy, replicaTasksMax, _signal.Set);
         _time = time;
         _ended = new CancellationTokenSource(Timeout.InfiniteTimeSpan, time);
         _call = client.Attach(new CallOptions(cancellationToken: _ended.Token).WithWaitForReady());
@@ -93,8 +97,9 @@ internal sealed class NodeSession : IDisposable
         }
     }
 
-    public void Dispose()
+    public async ValueTask DisposeAsync()
     {
+        await _tasks.DisposeAsync().ConfigureAwait(false);
         _call.Dispose();
         _ended.Dispose();
     }
@@ -114,6 +119,10 @@ internal sealed class NodeSession : IDisposable
             {
                 Volatile.Write(ref _snapshotDue, true);
                 _signal.Set();
+            }
+            else if (message.MessageCase == Wire.ConductorMessage.MessageOneofCase.ReplicaOrder)
+            {
+                _tasks.Begin(ReplicaMessages.ToTask(message.ReplicaOrder));
             }
             else
             {
@@ -135,6 +144,11 @@ internal sealed class NodeSession : IDisposable
             if (feed is not null)
             {
                 await TellKeysAsync(feed, cancellationToken).ConfigureAwait(false);
+            }
+
+            while (_tasks.TryTake(out var report))
+            {
+                await SendAsync(report).ConfigureAwait(false);
             }
 
             await _signal.WaitAsync(cancellationToken).ConfigureAwait(false);

@@ -108,6 +108,13 @@ internal sealed class ResumableStream : IAsyncDisposable
         return chain.Keys.ToArray();
     }
 
+    private static int ContextBlocksOf(GenerationRequest request, ModelCard model, int blocks)
+    {
+        var tokens = request.Retain.Where(prefix => prefix.Class == BlockClass.Context)
+            .Select(prefix => prefix.Tokens).DefaultIfEmpty(0).Max();
+        return Math.Clamp(tokens / model.KvLayout.BlockTokens, 0, blocks);
+    }
+
     private async Task<Attempt> OpenAsync()
     {
         _tries++;
@@ -136,6 +143,7 @@ internal sealed class ResumableStream : IAsyncDisposable
                 PromptTokens = _request.PromptTokens.Count,
                 SequenceTokensMax = _request.PromptTokens.Count + _request.MaxNewTokens,
                 BlockKeys = _keys,
+                ContextBlocks = ContextBlocksOf(_request, _model, _keys.Length),
                 ExcludedNodes = excluded,
             },
             _excluded, isRetry: _tries > 1 || _tokens.Count > 0, _ended.Token).ConfigureAwait(false);

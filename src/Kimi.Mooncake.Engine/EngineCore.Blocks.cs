@@ -44,9 +44,7 @@ public sealed partial class EngineCore
     }
 
     private void OfferToStore(Sequence sequence, int block) =>
-        _saves?.Offer(
-            sequence.Keys.Keys[block], sequence.Keys.ParentOf(block), sequence.Blocks[block],
-            sequence.Attributes[block]);
+        _saves?.Offer(sequence.Keys, block, sequence.Blocks[block], sequence.Attributes[block]);
 
     /// <summary>
     /// Has the blocks of a complete prompt kept as long as was asked, as far as no save of this sequence says so.
@@ -57,8 +55,7 @@ public sealed partial class EngineCore
         for (var first = 0; first < count;)
         {
             var end = Math.Min(sequence.Attributes.RunEnd(first), count);
-            _saves!.Retain(
-                sequence.Keys.Keys[first..end], sequence.BlockIds[first..end], sequence.Attributes[first]);
+            _saves!.Retain(sequence.Keys, first, sequence.BlockIds[first..end], sequence.Attributes[first]);
             first = end;
         }
     }

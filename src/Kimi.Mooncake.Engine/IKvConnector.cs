@@ -33,21 +33,25 @@ public interface IKvConnector
     /// <summary>Begins to store full pool blocks.</summary>
     /// <param name="keys">Keys of the blocks, in prefix order.</param>
     /// <param name="parentKeys">Key of each block's predecessor; the root key for a first block.</param>
+    /// <param name="groupKeys">Key of the first block of each block's placement group, which says where it goes.</param>
     /// <param name="blockIds">The pool blocks.</param>
     /// <param name="attributes">What comes with each block.</param>
     /// <returns>A ticket, or -1 when the connector can take no more at the moment; the engine may try again.</returns>
     long BeginSave(
-        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds,
-        ReadOnlySpan<BlockAttributes> attributes);
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<BlockKey> groupKeys,
+        ReadOnlySpan<int> blockIds, ReadOnlySpan<BlockAttributes> attributes);
 
     /// <summary>
     /// Has blocks that are stored already kept longer than before, never shorter. Those that are not stored are passed
     /// over, and so may all be where too much is to be done.
     /// </summary>
     /// <param name="keys">Keys, in prefix order.</param>
+    /// <param name="groupKeys">Key of the first block of each block's placement group.</param>
     /// <param name="retention">How long.</param>
     /// <param name="blockClass">What they belong to.</param>
-    void Retain(ReadOnlySpan<BlockKey> keys, in BlockRetention retention, BlockClass blockClass);
+    void Retain(
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> groupKeys, in BlockRetention retention,
+        BlockClass blockClass);
 
     /// <summary>
     /// Says that blocks were used although they were not loaded, so that the store does not take them for forgotten.

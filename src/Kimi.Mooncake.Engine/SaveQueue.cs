@@ -23,9 +23,11 @@ internal sealed class SaveQueue
     private readonly Pending[] _ring;
     private readonly BlockKey[] _keys;
     private readonly BlockKey[] _parentKeys;
+    private readonly BlockKey[] _groupKeys;
     private readonly int[] _blockIds;
     private readonly BlockAttributes[] _attributes;
     private readonly List<BlockKey> _retained = [];
+    private readonly List<BlockKey> _retainedGroups = [];
     private int _first;
 
     public SaveQueue(IKvConnector connector, BlockPool pool, EngineOptions options)
@@ -39,6 +41,7 @@ internal sealed class SaveQueue
         _ring = new Pending[options.SavesPendingBlocksMax];
         _keys = new BlockKey[options.SaveBatchBlocksMax];
         _parentKeys = new BlockKey[options.SaveBatchBlocksMax];
+        _groupKeys = new BlockKey[options.SaveBatchBlocksMax];
         _blockIds = new int[options.SaveBatchBlocksMax];
         _attributes = new BlockAttributes[options.SaveBatchBlocksMax];
     }
@@ -71,7 +74,11 @@ internal sealed class SaveQueue
     /// <summary>
     /// Puts a published block into the queue unless it is saved or on its way, or there is nowhere to save it.
     /// </summary>
-    public void Offer(in BlockKey key, in BlockKey parentKey, int blockId, BlockAttributes attributes)
+    /// <param name="keys">Keys of its sequence.</param>
+    /// <param name="index">Place of the block among them.</param>
+    /// <param name="blockId">The block.</param>
+    /// <param name="attributes">What comes with it.</param>
+    public void Offer(BlockKeyChain keys, int index, int blockId, BlockAttributes attributes)
     {
         if (_states[blockId] == SaveState.Waiting)
         {
@@ -89,7 +96,8 @@ internal sealed class SaveQueue
             return;
         }
 
-        _ring[(_first + WaitingCount++) % _ring.Length] = new Pending(key, parentKey, blockId);
+        _ring[(_first + WaitingCount++) % _ring.Length] = new Pending(
+            keys.Keys[index], keys.ParentOf(index), keys.GroupOf(index), blockId);
         _states[blockId] = SaveState.Waiting;
         _attributesOf[blockId] = attributes;
     }
@@ -98,12 +106,17 @@ internal sealed class SaveQueue
     /// Has published blocks kept longer: at once where they are saved, with their save where they wait for it, and
     /// after it where it is under way. A save that has these very attributes says it already.
     /// </summary>
-    public void Retain(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<int> blockIds, BlockAttributes attributes)
+    /// <param name="keys">Keys of their sequence.</param>
+    /// <param name="first">Place of the first block among them.</param>
+    /// <param name="blockIds">The blocks.</param>
+    /// <param name="attributes">What they have in common.</param>
+    public void Retain(BlockKeyChain keys, int first, ReadOnlySpan<int> blockIds, BlockAttributes attributes)
     {
         _retained.Clear();
-        for (var i = 0; i < keys.Length; i++)
+        _retainedGroups.Clear();
+        for (var i = first; i < first + blockIds.Length; i++)
         {
-            var blockId = blockIds[i];
+            var blockId = blockIds[i - first];
             if (ReferenceEquals(_attributesOf[blockId], attributes) && _states[blockId] != SaveState.Unsaved)
             {
                 continue;
@@ -116,20 +129,24 @@ internal sealed class SaveQueue
                     break;
                 case SaveState.Saving:
                     _retainedWhenSaved[blockId] = new Retained(
-                        keys[i],
+                        keys.Keys[i],
+                        keys.GroupOf(i),
                         _retainedWhenSaved.TryGetValue(blockId, out var before)
                             ? PromptAttributes.Strongest(before.Attributes, attributes)
                             : attributes);
                     break;
                 default:
-                    _retained.Add(keys[i]);
+                    _retained.Add(keys.Keys[i]);
+                    _retainedGroups.Add(keys.GroupOf(i));
                     break;
             }
         }
 
         if (_retained.Count > 0)
         {
-            _connector.Retain(CollectionsMarshal.AsSpan(_retained), attributes.Retention, attributes.Class);
+            _connector.Retain(
+                CollectionsMarshal.AsSpan(_retained), CollectionsMarshal.AsSpan(_retainedGroups), attributes.Retention,
+                attributes.Class);
         }
     }
 
@@ -146,8 +163,8 @@ internal sealed class SaveQueue
             }
 
             var ticket = _connector.BeginSave(
-                _keys.AsSpan(0, count), _parentKeys.AsSpan(0, count), _blockIds.AsSpan(0, count),
-                _attributes.AsSpan(0, count));
+                _keys.AsSpan(0, count), _parentKeys.AsSpan(0, count), _groupKeys.AsSpan(0, count),
+                _blockIds.AsSpan(0, count), _attributes.AsSpan(0, count));
             if (ticket < 0)
             {
                 return;
@@ -183,7 +200,8 @@ internal sealed class SaveQueue
             _pool.Release(blockIds[i]);
             if (_retainedWhenSaved.Remove(blockIds[i], out var retained))
             {
-                _connector.Retain([retained.Key], retained.Attributes.Retention, retained.Attributes.Class);
+                _connector.Retain(
+                    [retained.Key], [retained.GroupKey], retained.Attributes.Retention, retained.Attributes.Class);
             }
         }
 
@@ -229,6 +247,7 @@ internal sealed class SaveQueue
 
             _keys[count] = pending.Key;
             _parentKeys[count] = pending.ParentKey;
+            _groupKeys[count] = pending.GroupKey;
             _blockIds[count] = pending.BlockId;
             _attributes[count] = _attributesOf[pending.BlockId];
             count++;
@@ -248,7 +267,7 @@ internal sealed class SaveQueue
         WaitingCount -= count;
     }
 
-    private readonly record struct Pending(BlockKey Key, BlockKey ParentKey, int BlockId);
+    private readonly record struct Pending(BlockKey Key, BlockKey ParentKey, BlockKey GroupKey, int BlockId);
 
-    private readonly record struct Retained(BlockKey Key, BlockAttributes Attributes);
+    private readonly record struct Retained(BlockKey Key, BlockKey GroupKey, BlockAttributes Attributes);
 }

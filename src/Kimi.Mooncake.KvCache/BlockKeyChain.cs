@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.KvCache.Placement;
 
 namespace Kimi.Mooncake.KvCache;
 
@@ -39,6 +40,10 @@ public sealed class BlockKeyChain
     /// <summary>The key before block <paramref name="index"/>: the previous block's, or the root.</summary>
     /// <param name="index">Block, from 0.</param>
     public BlockKey ParentOf(int index) => index == 0 ? _root : Keys[index - 1];
+
+    /// <summary>Key of the first block of a block's placement group.</summary>
+    /// <param name="index">Block that has a key.</param>
+    public BlockKey GroupOf(int index) => Keys[PlacementGroup.FirstOf(index)];
 
     /// <summary>Adds the keys of the full blocks that have none yet.</summary>
     /// <param name="tokens">The sequence from its first token; later calls give it with more tokens at its end.</param>

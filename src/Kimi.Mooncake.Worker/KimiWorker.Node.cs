@@ -1,6 +1,7 @@
 using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.KvCache.Placement;
 using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Worker.Peers;
 using Microsoft.Extensions.Logging;
@@ -51,18 +52,22 @@ public sealed partial class KimiWorker
     public void BeginDrain() => _loop.Post(static engine => engine.BeginDrain());
 
     /// <summary>Tells the worker which nodes keep blocks for all.</summary>
-    /// <param name="addresses">Their addresses; replaces those told before.</param>
-    public void SetStoreNodes(IReadOnlyList<string> addresses)
+    /// <param name="nodes">The nodes; replaces those told before.</param>
+    public void SetStoreNodes(IReadOnlyList<StoreNodeAddress> nodes)
     {
-        ArgumentNullException.ThrowIfNull(addresses);
-        _peerConnector?.SetStoreNodes(addresses);
+        ArgumentNullException.ThrowIfNull(nodes);
+        _peerConnector?.SetStoreNodes(nodes);
     }
 
     private PeerConnector ConnectPeers(
         WorkerPeers peers, string fingerprint, KvBlockStore? store, StoreConnectorOptions options, ILogger logger)
     {
         var client = new PeerBlockClient(peers.Transfer, peers.Invokers);
-        var parts = new PeerParts(_kv, fingerprint, client, () => _address, peers.Blocks, Traffic, _time, logger);
+        var parts = new PeerParts(_kv, fingerprint, client, () => _address, peers.Blocks, Traffic, _time, logger)
+        {
+            Host = peers.Host,
+            Replicas = peers.Replicas,
+        };
         return new PeerConnector(
             parts,
             store is null ? null : wake => new StoreConnector(store, _kv, options, wake, _storeRate),

@@ -68,8 +68,8 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
 
     /// <inheritdoc />
     public long BeginSave(
-        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds,
-        ReadOnlySpan<BlockAttributes> attributes) =>
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<BlockKey> groupKeys,
+        ReadOnlySpan<int> blockIds, ReadOnlySpan<BlockAttributes> attributes) =>
         parentKeys.Length == keys.Length && attributes.Length == keys.Length
             ? Begin(_saves, keys, parentKeys, blockIds, attributes)
             : throw new ArgumentException(
@@ -77,7 +77,9 @@ internal sealed class StoreConnector : IKvConnector, IDisposable
                 $"{attributes.Length}");
 
     /// <inheritdoc />
-    public void Retain(ReadOnlySpan<BlockKey> keys, in BlockRetention retention, BlockClass blockClass) =>
+    public void Retain(
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> groupKeys, in BlockRetention retention,
+        BlockClass blockClass) =>
         _notices.Retain(keys, retention);
 
     /// <inheritdoc />

@@ -1,4 +1,5 @@
 using Grpc.Core;
+using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Transfer;
 using Kimi.Mooncake.Worker.Peers;
 
@@ -10,4 +11,11 @@ namespace Kimi.Mooncake.Worker;
 /// <param name="HandOver">Bounds of hand-overs.</param>
 /// <param name="Blocks">Bounds of getting blocks from others and giving them to store nodes.</param>
 public sealed record WorkerPeers(
-    TransferEngine Transfer, Func<string, CallInvoker> Invokers, HandOverOptions HandOver, PeerBlocksOptions Blocks);
+    TransferEngine Transfer, Func<string, CallInvoker> Invokers, HandOverOptions HandOver, PeerBlocksOptions Blocks)
+{
+    /// <summary>Name of this machine; empty: no other process is on it.</summary>
+    public string Host { get; init; } = "";
+
+    /// <summary>How many store nodes keep a block.</summary>
+    public ReplicaOptions Replicas { get; init; } = new();
+}

@@ -47,6 +47,18 @@ internal sealed class KvEventFeedTests
     }
 
     [Test]
+    public void Publish_MoreKeysThanMayBe_LeavesOutTheRestAndWhatBecomesOfIt()
+    {
+        var feed = new KvEventFeed(keysMax: 2);
+
+        feed.Publish([Added(1), Added(2), Added(3), Removed(3), Added(2), Removed(1), Added(4)]);
+
+        Assert.That(feed.Snapshot().Keys, Is.EqualTo(new[] { Key(2), Key(4) }));
+        Assert.That(feed.Snapshot().Sequence, Is.EqualTo(5), "what was left out has no number");
+        Assert.That((feed.Count, feed.Untold), Is.EqualTo((2, 1)));
+    }
+
+    [Test]
     public async Task Reader_BesideAPublisher_EndsWithTheSameKeys()
     {
         const int Seed = 20_261_122;

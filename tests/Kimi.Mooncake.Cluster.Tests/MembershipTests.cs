@@ -263,7 +263,8 @@ internal sealed class MembershipTests
         var store = await JoinAsync("s", NodeRoles.Store, new SimulatedNode { SequencesMax = 0 });
 
         await Eventually.BecomesAsync(
-            () => agent.StoreNodes.SequenceEqual([Somewhere.AbsoluteUri]), "the store node's address");
+            () => agent.StoreNodes.Select(node => node.Address).SequenceEqual([Somewhere.AbsoluteUri]),
+            "the store node's address");
         await store.DisposeAsync();
         await Eventually.BecomesAsync(() => agent.StoreNodes.Count == 0, "the end of the store node");
     }

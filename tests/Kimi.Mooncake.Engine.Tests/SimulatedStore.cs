@@ -40,6 +40,9 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
     /// <summary>What came with each block that was saved or is being saved.</summary>
     public Dictionary<BlockKey, BlockAttributes> Attributes { get; } = [];
 
+    /// <summary>Key of the first block of the placement group of each block that a save was begun of.</summary>
+    public Dictionary<BlockKey, BlockKey> Groups { get; } = [];
+
     /// <summary>What was asked for blocks that are stored already.</summary>
     public List<(BlockKey Key, BlockRetention Retention, BlockClass Class)> Retained { get; } = [];
 
@@ -60,9 +63,10 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
         Begin(new Transfer(Move.Load, keys.ToArray(), blockIds.ToArray()));
 
     public long BeginSave(
-        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds,
-        ReadOnlySpan<BlockAttributes> attributes)
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<BlockKey> groupKeys,
+        ReadOnlySpan<int> blockIds, ReadOnlySpan<BlockAttributes> attributes)
     {
+        Assert.That(groupKeys.Length, Is.EqualTo(keys.Length));
         Assert.That(attributes.Length, Is.EqualTo(keys.Length));
         Assert.That(parentKeys.Length, Is.EqualTo(keys.Length));
         for (var i = 1; i < keys.Length; i++)
@@ -77,14 +81,18 @@ internal sealed class SimulatedStore(SimulatedModel model, Random? faults = null
             for (var i = 0; i < keys.Length; i++)
             {
                 Attributes[keys[i]] = attributes[i];
+                Groups[keys[i]] = groupKeys[i];
             }
         }
 
         return ticket;
     }
 
-    public void Retain(ReadOnlySpan<BlockKey> keys, in BlockRetention retention, BlockClass blockClass)
+    public void Retain(
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> groupKeys, in BlockRetention retention,
+        BlockClass blockClass)
     {
+        Assert.That(groupKeys.Length, Is.EqualTo(keys.Length));
         foreach (var key in keys)
         {
             Retained.Add((key, retention, blockClass));

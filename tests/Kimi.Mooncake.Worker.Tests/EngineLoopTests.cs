@@ -140,10 +140,12 @@ internal sealed class EngineLoopTests
         public long BeginLoad(ReadOnlySpan<BlockKey> keys, ReadOnlySpan<int> blockIds) => -1;
 
         public long BeginSave(
-            ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds,
-            ReadOnlySpan<BlockAttributes> attributes) => -1;
+            ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<BlockKey> groupKeys,
+            ReadOnlySpan<int> blockIds, ReadOnlySpan<BlockAttributes> attributes) => -1;
 
-        public void Retain(ReadOnlySpan<BlockKey> keys, in BlockRetention retention, BlockClass blockClass) =>
+        public void Retain(
+            ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> groupKeys, in BlockRetention retention,
+            BlockClass blockClass) =>
             Assert.Fail("nothing was stored");
 
         public void Touch(ReadOnlySpan<BlockKey> keys) => Assert.Fail("nothing was stored");

@@ -120,7 +120,7 @@ public sealed class StoreConnectorTests
         var day = new BlockAttributes("other", new BlockRetention(LifetimeSeconds: 86_400), BlockClass.Context);
 
         await TakeAsync(
-            connector, connector.BeginSave(keys, Parents(keys), Ids(0, 4), [day, minute, minute, minute]));
+            connector, connector.BeginSave(keys, Parents(keys), keys, Ids(0, 4), [day, minute, minute, minute]));
 
         Assert.That(
             _store.Tenants().Select(tenant => (tenant.Name, tenant.Blocks)),
@@ -137,9 +137,10 @@ public sealed class StoreConnectorTests
         {
             var minute = new BlockAttributes("", new BlockRetention(LifetimeSeconds: 60), BlockClass.Prompt);
             await TakeAsync(
-                connector, connector.BeginSave(keys, Parents(keys), Ids(0, 4), [minute, minute, minute, minute]));
+                connector, connector.BeginSave(keys, Parents(keys), keys, Ids(0, 4), [minute, minute, minute, minute]));
 
-            connector.Retain(keys.AsSpan(0, 2), new BlockRetention(LifetimeSeconds: 3600), BlockClass.Context);
+            connector.Retain(
+                keys.AsSpan(0, 2), keys.AsSpan(0, 2), new BlockRetention(LifetimeSeconds: 3600), BlockClass.Context);
         }
 
         _clock.Advance(TimeSpan.FromSeconds(61));
@@ -171,9 +172,9 @@ public sealed class StoreConnectorTests
 
         Assert.Throws<ArgumentException>(() => connector.BeginLoad(keys, [1]));
         Assert.Throws<ArgumentException>(
-            () => connector.BeginSave(keys, [default], [1, 2], [BlockAttributes.Default, BlockAttributes.Default]));
+            () => connector.BeginSave(keys, [default], keys, [1, 2], [BlockAttributes.Default, BlockAttributes.Default]));
         Assert.Throws<ArgumentException>(
-            () => connector.BeginSave(keys, keys, [1, 2], [BlockAttributes.Default]));
+            () => connector.BeginSave(keys, keys, keys, [1, 2], [BlockAttributes.Default]));
         Assert.Throws<ArgumentOutOfRangeException>(() => connector.BeginLoad(keys, [1, PoolBlocks]));
         Assert.Throws<ArgumentOutOfRangeException>(() => connector.BeginLoad(keys, [1, -1]));
     }
@@ -242,7 +243,7 @@ public sealed class StoreConnectorTests
         new(_store, _memory, options, () => _woken.Release());
 
     private static long Save(StoreConnector connector, BlockKey[] keys, int blocks) => connector.BeginSave(
-        keys, Parents(keys), Ids(0, blocks), [.. Enumerable.Repeat(BlockAttributes.Default, keys.Length)]);
+        keys, Parents(keys), keys, Ids(0, blocks), [.. Enumerable.Repeat(BlockAttributes.Default, keys.Length)]);
 
     private async Task<int> TakeAsync(StoreConnector connector, long ticket)
     {

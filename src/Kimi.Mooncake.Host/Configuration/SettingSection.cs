@@ -31,6 +31,7 @@ internal sealed record SettingSection(string Name, Type OptionsType)
         new("block_serving", typeof(BlockServingOptions)),
         new("fault", typeof(TransferFaultOptions)),
         new("conductor", typeof(ConductorOptions)),
+        new("replicas", typeof(ReplicaOptions)),
         new("agent", typeof(NodeAgentOptions)),
         new("retry", typeof(RetryOptions)),
         new("rpc", typeof(RpcOptions)),

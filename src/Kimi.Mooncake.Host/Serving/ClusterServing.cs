@@ -72,7 +72,7 @@ internal sealed class ClusterServing
     }
 
     private static ConductorLoop NewConductor(ServeContext context) =>
-        new(context.Bind<ConductorOptions>(), context.Time, context.Logger("Cluster"));
+        new(context.Bind<ConductorOptions>(), context.Time, context.Logger("Cluster"), context.Bind<ReplicaOptions>());
 
     private List<RpcService> OpenServices()
     {

@@ -29,6 +29,11 @@ internal sealed record ServeOptions
     [Setting("Address under which other processes reach this node; empty takes the one that it listens on.")]
     public string AdvertisedAddress { get; init; } = "";
 
+    /// <summary>Name of the machine.</summary>
+    [Setting("Name of the machine that this process runs on, for replicas on different ones; empty takes the " +
+        "machine's name.")]
+    public string Host { get; init; } = "";
+
     /// <summary>Whether a node that the conductor refuses asks again.</summary>
     [Setting("Whether a node that the conductor refuses goes on asking; otherwise it says why and ends.")]
     public bool RetryWhenRefused { get; init; }

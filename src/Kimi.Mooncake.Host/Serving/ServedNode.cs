@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Host.Configuration;
@@ -14,16 +15,18 @@ namespace Kimi.Mooncake.Host.Serving;
 internal sealed class ServedNode
 {
     private readonly KimiWorker? _worker;
+    private readonly BlocksService _blocks;
     private readonly Func<WorkerStatus> _status;
     private NodeAgent? _agent;
 
     private ServedNode(
-        INode member, KimiWorker? worker, TransferEngine transfer, Func<WorkerStatus> status,
+        INode member, KimiWorker? worker, BlocksService blocks, TransferEngine transfer, Func<WorkerStatus> status,
         IReadOnlyList<RpcService> services)
     {
         Member = member;
         Transfer = transfer;
         _worker = worker;
+        _blocks = blocks;
         _status = status;
         Services = services;
     }
@@ -58,9 +61,9 @@ internal sealed class ServedNode
         {
             var keeper = context.Parts.Keep(new StoreNode(
                 model, context.Bind<WorkerOptions>(), store!, transfer, context.Bind<BlockServingOptions>(),
-                context.Time));
+                context.Time, channels.Get, context.Logger("Store")));
             return new ServedNode(
-                keeper, worker: null, transfer, keeper.Status,
+                keeper, worker: null, keeper.Blocks, transfer, keeper.Status,
                 [
                     RpcService.Of(keeper.Generation, Wire.Generation.Descriptor),
                     RpcService.Of(keeper.Blocks, Wire.KvBlocks.Descriptor),
@@ -69,15 +72,19 @@ internal sealed class ServedNode
         }
 
         var peers = new WorkerPeers(
-            transfer, channels.Get, context.Bind<HandOverOptions>(), context.Bind<PeerBlocksOptions>());
+            transfer, channels.Get, context.Bind<HandOverOptions>(), context.Bind<PeerBlocksOptions>())
+        {
+            Host = HostOf(context.Bind<ServeOptions>()),
+            Replicas = context.Bind<ReplicaOptions>(),
+        };
         var worker = context.Parts.Keep(new KimiWorker(
             model, context.Bind<WorkerOptions>(), context.Bind<EngineOptions>(), store,
             context.Bind<StoreConnectorOptions>(), context.Time, context.Logger("Worker"), peers));
         var blocks = context.Parts.Keep(BlocksService.ForWorker(
             worker, store, roles.HasFlag(ServeRoles.Store), transfer, context.Bind<BlockServingOptions>(),
-            context.Time));
+            context.Time, channels.Get, context.Logger("Store")));
         return new ServedNode(
-            worker, worker, transfer, worker.Status,
+            worker, worker, blocks, transfer, worker.Status,
             [
                 RpcService.Of(
                     new GenerationService(worker, context.Loggers.CreateLogger<GenerationService>()),
@@ -100,10 +107,14 @@ internal sealed class ServedNode
         _worker?.ListensAt(address);
         var identity = new NodeIdentity(
             options.NodeId.Length > 0 ? options.NodeId : NodeAddress.DefaultNodeId(listening),
-            (ulong)context.Time.GetUtcNow().ToUnixTimeMilliseconds(), RolesOf(options.Role), address);
+            (ulong)context.Time.GetUtcNow().ToUnixTimeMilliseconds(), RolesOf(options.Role), address)
+        {
+            Host = HostOf(options),
+        };
         _agent = context.Parts.Keep(new NodeAgent(
             channels.Get(conductor), identity, Member, context.Bind<NodeAgentOptions>(), context.Time,
             context.Logger("Cluster")));
+        _agent.Copy = _blocks.CopyAsync;
         if (_worker is { } worker)
         {
             // All of them, this process too: keys are spread over the same list everywhere.
@@ -121,6 +132,9 @@ internal sealed class ServedNode
             ? status with { Ready = false, NotReadyReason = "the node is not registered with the conductor" }
             : status;
     }
+
+    private static string HostOf(ServeOptions options) =>
+        options.Host.Length > 0 ? options.Host : Environment.MachineName;
 
     private static NodeRoles RolesOf(ServeRoles roles) =>
         (roles.HasFlag(ServeRoles.Prefill) ? NodeRoles.Prefill : NodeRoles.None)

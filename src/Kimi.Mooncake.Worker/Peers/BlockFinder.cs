@@ -1,12 +1,13 @@
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.KvCache;
+using Kimi.Mooncake.KvCache.Placement;
 
 namespace Kimi.Mooncake.Worker.Peers;
 
 /// <summary>
 /// Finds out, before a request is admitted, which of its blocks other processes have: the source that the conductor
-/// named, whose blocks are worth pulling by its estimate, and store nodes, which are asked, all at once and no longer
-/// than a fixed time.
+/// named, whose blocks are worth pulling by its estimate, and the store nodes on which its groups are placed, which are
+/// asked no longer than a fixed time.
 /// </summary>
 internal sealed class BlockFinder(
     PeerParts parts, PeerCalls calls, PeerBook book, BlockHints hints, Func<int, int, double> prefillSeconds)
@@ -30,14 +31,34 @@ internal sealed class BlockFinder(
         var here = keys.Length == 0 ? 0 : countHere(keys);
         if (fromSource > here)
         {
-            hints.Add(keys.AsSpan(here, fromSource - here), book[request.SourceAddress]);
+            AddSource(keys, here, fromSource, book[request.SourceAddress]);
         }
 
         var known = Math.Max(here, fromSource);
         if (known < keys.Length && book.Stores.Count > 0)
         {
-            await AskStoresAsync(keys, known, own, cancellationToken).ConfigureAwait(false);
+            await AskStoresAsync(keys, known, cancellationToken).ConfigureAwait(false);
         }
+    }
+
+    /// <summary>The source that the conductor named, and for each group the store nodes that may stand in for it.</summary>
+    private void AddSource(BlockKey[] keys, int from, int to, Peer source)
+    {
+        for (int first = from, end; first < to; first = end)
+        {
+            end = Math.Min(to, PlacementGroup.EndOf(first));
+            hints.Add(
+                keys.AsSpan(first, end - first),
+                [source, .. Replicas(keys, first).Where(peer => peer != source)]);
+        }
+    }
+
+    /// <summary>The store nodes that may have a block, in the order in which to ask them.</summary>
+    private Peer[] Replicas(BlockKey[] keys, int index)
+    {
+        var placed = book.ReplicasOf(keys[PlacementGroup.FirstOf(index)], parts.ReadReplicas);
+        var own = parts.OwnAddress();
+        return ReplicaChoice.Order(Array.FindAll(placed, peer => peer.Address != own), parts.Options);
     }
 
     /// <summary>Keys of the blocks that can be loaded: at least the last token of a prompt is computed.</summary>
@@ -51,43 +72,32 @@ internal sealed class BlockFinder(
         return chain.Keys.ToArray();
     }
 
-    private async Task AskStoresAsync(
-        BlockKey[] keys, int known, string own, CancellationToken cancellationToken)
+    private async Task AskStoresAsync(BlockKey[] keys, int known, CancellationToken cancellationToken)
     {
-        var groups = Enumerable.Range(known, keys.Length - known)
-            .GroupBy(index => book.StoreOf(keys[index]))
-            .Where(group => group.Key is { } store && store.Address != own)
-            .ToDictionary(group => group.Key!, group => group.ToArray());
-        var answers = await Task.WhenAll(groups.Select(async group =>
-            (Store: group.Key, Indices: group.Value,
-                Has: await AskAsync(group.Key, Pick(keys, group.Value), cancellationToken).ConfigureAwait(false))))
-            .ConfigureAwait(false);
-        // The blocks of one prefix are spread over the store nodes: what counts ends at the first that one lacks.
-        var end = answers.Min(answer => answer.Has < answer.Indices.Length ? answer.Indices[answer.Has] : keys.Length);
-        var blockTokens = parts.Memory.Layout.BlockTokens;
-        var computeSeconds = prefillSeconds(known * blockTokens, end * blockTokens);
-        var useful = answers
-            .Select(answer => (answer.Store, Keys: Pick(keys, [.. answer.Indices.Where(index => index < end)])))
-            .Where(answer => answer.Keys.Length > 0)
-            .ToArray();
-        if (useful.All(answer => IsWorthPulling(answer.Store, answer.Keys.Length, computeSeconds)))
+        var groups = new List<GroupQuery>();
+        for (int first = known, end; first < keys.Length; first = end)
         {
-            foreach (var (store, found) in useful)
+            end = Math.Min(keys.Length, PlacementGroup.EndOf(first));
+            groups.Add(new GroupQuery(first, keys.AsMemory(first, end - first), Replicas(keys, first)));
+        }
+
+        await new ReplicaQuery(parts, calls).AskAsync(groups, cancellationToken).ConfigureAwait(false);
+        // Groups lie on different nodes: what counts ends at the first block that is missing.
+        var broken = groups.FindIndex(static group => !group.IsComplete);
+        var useful = (broken < 0 ? groups : groups.Take(broken + 1)).Where(static group => group.Blocks > 0).ToArray();
+        var found = useful.Sum(static group => group.Blocks);
+        var blockTokens = parts.Memory.Layout.BlockTokens;
+        var computeSeconds = prefillSeconds(known * blockTokens, (known + found) * blockTokens);
+        if (useful.GroupBy(static group => group.Holder!).All(
+            one => IsWorthPulling(one.Key, one.Sum(static group => group.Blocks), computeSeconds)))
+        {
+            foreach (var group in useful)
             {
-                hints.Add(found, store);
+                hints.Add(group.Keys.Span[..group.Blocks], group.Sources);
             }
         }
     }
 
     private bool IsWorthPulling(Peer store, int blocks, double computeSeconds) => PullRule.IsWorthPulling(
         (long)blocks * parts.Memory.Layout.BytesPerBlock, store.Rate.BytesPerSecond, computeSeconds);
-
-    private Task<int> AskAsync(Peer store, BlockKey[] keys, CancellationToken cancellationToken) => calls.TryAsync(
-        store,
-        parts.Options.MatchTimeoutMs,
-        limited => parts.Client.MatchAsync(store.Address, keys, limited),
-        0,
-        cancellationToken);
-
-    private static BlockKey[] Pick(BlockKey[] keys, int[] indices) => Array.ConvertAll(indices, index => keys[index]);
 }

@@ -4,7 +4,7 @@ using Kimi.Mooncake.Core;
 namespace Kimi.Mooncake.Worker.Peers;
 
 /// <summary>
-/// Which peer is said to have which block. A hint may be wrong, then the block is computed; it is forgotten after a
+/// Which peers are said to have which block, and in which order to ask them. A hint may be wrong, then the block is computed; it is forgotten after a
 /// while, and the oldest go when there are too many. Any thread may call; nothing here blocks.
 /// </summary>
 /// <param name="blocksMax">Most hints.</param>
@@ -18,7 +18,7 @@ internal sealed class BlockHints(int blocksMax, TimeSpan lifetime, TimeProvider 
     private readonly Queue<(BlockKey Key, long Number)> _order = [];
     private long _lastNumber;
 
-    private readonly record struct Hint(Peer Source, long GivenAt, long Number);
+    private readonly record struct Hint(Peer[] Sources, long GivenAt, long Number);
 
     public int Count
     {
@@ -31,7 +31,7 @@ internal sealed class BlockHints(int blocksMax, TimeSpan lifetime, TimeProvider 
         }
     }
 
-    public void Add(ReadOnlySpan<BlockKey> keys, Peer source)
+    public void Add(ReadOnlySpan<BlockKey> keys, Peer[] sources)
     {
         lock (_gate)
         {
@@ -43,29 +43,30 @@ internal sealed class BlockHints(int blocksMax, TimeSpan lifetime, TimeProvider 
                     DropOldest();
                 }
 
-                _hints[key] = new Hint(source, now, ++_lastNumber);
+                _hints[key] = new Hint(sources, now, ++_lastNumber);
                 _order.Enqueue((key, _lastNumber));
             }
         }
     }
 
-    public bool TryFind(in BlockKey key, [NotNullWhen(true)] out Peer? source)
+    public bool TryFind(in BlockKey key, [NotNullWhen(true)] out Peer[]? sources)
     {
         lock (_gate)
         {
             var found = _hints.TryGetValue(key, out var hint) && time.GetElapsedTime(hint.GivenAt) < lifetime;
-            source = found ? hint.Source : null;
+            sources = found ? hint.Sources : null;
             return found;
         }
     }
 
-    public void Remove(ReadOnlySpan<BlockKey> keys, Peer source)
+    /// <summary>None of the peers has the blocks; what was said of others since stays.</summary>
+    public void Remove(ReadOnlySpan<BlockKey> keys, Peer[] sources)
     {
         lock (_gate)
         {
             foreach (ref readonly var key in keys)
             {
-                if (_hints.TryGetValue(key, out var hint) && hint.Source == source)
+                if (_hints.TryGetValue(key, out var hint) && ReferenceEquals(hint.Sources, sources))
                 {
                     _hints.Remove(key);
                 }

@@ -28,6 +28,15 @@ public sealed record BlockServingOptions
     [Setting("Pulls may hold one part in this many of the KV pool at once.", Min = 1, Max = 1024)]
     public int PullPoolShare { get; init; } = 4;
 
+    /// <summary>Longest time to copy one batch of blocks to another store node.</summary>
+    [Setting("Longest time to copy one batch of blocks to another store node.", Unit = "ms", Min = 10, Max = 600_000)]
+    public int CopyTimeoutMs { get; init; } = 10_000;
+
+    /// <summary>Keys of stored blocks that the conductor is told of; further ones are left out, and counted.</summary>
+    [Setting("Keys of its blocks that a store node tells the conductor (about 100 bytes each); further ones are left " +
+        "out and counted.", Unit = "keys", Min = 1, Max = 500_000_000)]
+    public int KeysToldMax { get; init; } = 2_000_000;
+
     /// <summary>Puts begun and not finished; one more is refused.</summary>
     [Setting("Puts of other processes begun and not finished; one more is refused.",
         Unit = "puts", Min = 1, Max = 65_536)]

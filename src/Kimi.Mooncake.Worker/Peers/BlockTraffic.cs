@@ -38,12 +38,22 @@ internal sealed class BlockTraffic
     private long _takenBytes;
     private long _putsExpired;
     private long _pullsRefused;
+    private long _answers;
+    private long _answerTicks;
+    private long _failovers;
+    private long _hedges;
+    private long _copiedBlocks;
+    private long _copiesFailed;
 
     public long PulledBlocks => Interlocked.Read(ref _peerBlocks) + Interlocked.Read(ref _storeNodeBlocks);
 
     public long PulledBytes => Interlocked.Read(ref _pulledBytes);
 
     public long PutBlocks => Interlocked.Read(ref _putBlocks);
+
+    public long Failovers => Interlocked.Read(ref _failovers);
+
+    public long Hedges => Interlocked.Read(ref _hedges);
 
     public long PutsExpired => Interlocked.Read(ref _putsExpired);
 
@@ -85,6 +95,24 @@ internal sealed class BlockTraffic
 
     public void AddPutExpired() => Interlocked.Increment(ref _putsExpired);
 
+    /// <summary>A store node said what it has.</summary>
+    public void AddAnswer(TimeSpan taken)
+    {
+        Interlocked.Increment(ref _answers);
+        Interlocked.Add(ref _answerTicks, taken.Ticks);
+    }
+
+    /// <summary>Another replica was asked because one failed, was too slow or lacked the blocks.</summary>
+    public void AddFailover() => Interlocked.Increment(ref _failovers);
+
+    /// <summary>Another replica was asked while one had not answered.</summary>
+    public void AddHedge() => Interlocked.Increment(ref _hedges);
+
+    /// <summary>Blocks were copied to another store node.</summary>
+    public void AddCopied(int blocks) => Interlocked.Add(ref _copiedBlocks, blocks);
+
+    public void AddCopyFailed() => Interlocked.Increment(ref _copiesFailed);
+
     public void AddPullRefused() => Interlocked.Increment(ref _pullsRefused);
 
     /// <summary>The counters under their Prometheus names.</summary>
@@ -112,6 +140,16 @@ internal sealed class BlockTraffic
         Add(metrics, "kv_pulls_refused_total", "Pulls of others refused because too many ran.", ref _pullsRefused);
         Add(metrics, "kv_taken_blocks_total", "Blocks stored for other processes.", ref _takenBlocks);
         Add(metrics, "kv_taken_bytes_total", "Bytes of these blocks.", ref _takenBytes);
+        Add(metrics, "kv_store_node_answers_total", "Times that a store node said what it has.", ref _answers);
+        metrics.Add(new Metric(
+            "kv_store_node_answer_seconds_total", true, "Time that these answers took.",
+            TimeSpan.FromTicks(Interlocked.Read(ref _answerTicks)).TotalSeconds));
+        Add(metrics, "kv_replica_failovers_total",
+            "Times that another replica was asked because one failed, was slow or lacked blocks.", ref _failovers);
+        Add(metrics, "kv_replica_hedges_total", "Times that another replica was asked while one had not answered.",
+            ref _hedges);
+        Add(metrics, "kv_replicas_copied_blocks_total", "Blocks copied to other store nodes.", ref _copiedBlocks);
+        Add(metrics, "kv_replica_copies_failed_total", "Orders to copy blocks that failed.", ref _copiesFailed);
         Add(metrics, "kv_puts_expired_total", "Puts of others that were begun and never finished.", ref _putsExpired);
         foreach (var reason in Enum.GetValues<PeerFailure>())
         {

@@ -5,6 +5,8 @@ using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Protocol;
 using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Transfer;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 using Wire = Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Worker.Peers;
@@ -15,6 +17,7 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
     private readonly string _fingerprint;
     private readonly BlockSources _sources;
     private readonly OpenPuts? _puts;
+    private readonly ReplicaSender? _replicas;
     private readonly TransferEngine _transfer;
     private readonly BlockServingOptions _options;
     private readonly BlockTraffic _traffic;
@@ -22,7 +25,7 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
 
     internal BlocksService(
         BlocksServed served, TransferEngine transfer, BlockServingOptions options, BlockTraffic traffic,
-        TimeProvider time)
+        TimeProvider time, Func<string, CallInvoker>? invokers = null, ILogger? logger = null)
     {
         var blockBytes = served.Layout.BytesPerBlock;
         _fingerprint = served.Fingerprint;
@@ -38,6 +41,11 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
         _puts = served.TakesPuts && served.Store is not null
             ? new OpenPuts(served.Store, served.Layout, transfer, options, traffic, time)
             : null;
+        _replicas = _puts is not null && invokers is not null
+            ? new ReplicaSender(new ReplicaParts(
+                served.Store!, served.Layout, served.Fingerprint, _sources.Staging!,
+                new PeerBlockClient(transfer, invokers), options, traffic, time, logger ?? NullLogger.Instance))
+            : null;
     }
 
     /// <summary>The blocks of a worker.</summary>
@@ -47,9 +55,11 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
     /// <param name="transfer">Carries the bytes; outlives the service.</param>
     /// <param name="options">Limits.</param>
     /// <param name="time">Clock.</param>
+    /// <param name="invokers">Calls to other store nodes; null for a process that copies nothing to them.</param>
+    /// <param name="logger">Takes what an operator should know.</param>
     public static BlocksService ForWorker(
         KimiWorker worker, KvBlockStore? store, bool takesPuts, TransferEngine transfer, BlockServingOptions options,
-        TimeProvider time)
+        TimeProvider time, Func<string, CallInvoker>? invokers = null, ILogger? logger = null)
     {
         ArgumentNullException.ThrowIfNull(worker);
         ArgumentNullException.ThrowIfNull(transfer);
@@ -60,7 +70,16 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
             new EnginePublishedBlocks(worker, options.PullPoolShare),
             store,
             takesPuts);
-        return new BlocksService(served, transfer, options, worker.Traffic, time);
+        return new BlocksService(served, transfer, options, worker.Traffic, time, invokers, logger);
+    }
+
+    /// <summary>Copies blocks to another store node, as the conductor orders.</summary>
+    /// <param name="task">What is to be copied.</param>
+    /// <param name="cancellationToken">Ends it; the only cause of an exception.</param>
+    public Task<ReplicaOutcome> CopyAsync(ReplicaTask task, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(task);
+        return _replicas?.CopyAsync(task, cancellationToken) ?? Task.FromResult(default(ReplicaOutcome));
     }
 
     /// <inheritdoc />
@@ -68,14 +87,31 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(request);
         ReadOnlyMemory<BlockKey> keys = ReadKeys(request.Keys, "keys");
-        var count = 0;
-        if (_sources.Pool is { } pool)
+        if (request.Runs.Count == 0)
         {
-            count = await pool.CountAsync(keys).ConfigureAwait(false);
+            return new Wire.MatchResponse { Blocks = (uint)await CountAsync(keys).ConfigureAwait(false) };
         }
 
-        count += _sources.Store?.CountStored(keys.Span[count..]) ?? 0;
-        return new Wire.MatchResponse { Blocks = (uint)count };
+        var response = new Wire.MatchResponse();
+        var at = 0;
+        foreach (var length in request.Runs)
+        {
+            if (length == 0 || length > (uint)(keys.Length - at))
+            {
+                throw Fault(StatusCode.InvalidArgument, RunsFault(request.Runs, keys.Length));
+            }
+
+            response.RunBlocks.Add((uint)await CountAsync(keys.Slice(at, (int)length)).ConfigureAwait(false));
+            at += (int)length;
+        }
+
+        if (at < keys.Length)
+        {
+            throw Fault(StatusCode.InvalidArgument, RunsFault(request.Runs, keys.Length));
+        }
+
+        response.Blocks = response.RunBlocks[0];
+        return response;
     }
 
     /// <inheritdoc />
@@ -204,6 +240,16 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
     internal void StopPuts() => _puts?.Stop();
 
     private static RpcException Fault(StatusCode code, string message) => new(new Status(code, message));
+
+    private static string RunsFault(IEnumerable<uint> runs, int keys) =>
+        $"field runs: {runs.Sum(static length => (long)length)} keys in runs; expected none that is empty, and the " +
+        $"{keys} keys together";
+
+    private async Task<int> CountAsync(ReadOnlyMemory<BlockKey> keys)
+    {
+        var count = _sources.Pool is { } pool ? await pool.CountAsync(keys).ConfigureAwait(false) : 0;
+        return count + (_sources.Store?.CountStored(keys.Span[count..]) ?? 0);
+    }
 
     private OpenPuts RequirePuts() =>
         _puts ?? throw Fault(StatusCode.Unimplemented, "this process keeps no blocks for others; it is no store node");

@@ -1,41 +1,25 @@
-using System.Buffers.Binary;
-using System.Security.Cryptography;
-using System.Text;
-using Kimi.Mooncake.Core;
-
 namespace Kimi.Mooncake.Worker.Peers;
 
 /// <summary>Another process that has blocks, as this one has come to know it.</summary>
-internal sealed class Peer
+internal sealed class Peer(string address, PeerBlocksOptions options, TimeProvider time)
 {
-    private readonly ulong _hash;
+    private volatile bool _isNear;
 
-    public Peer(string address, PeerBlocksOptions options, TimeProvider time)
+    public string Address { get; } = address;
+
+    public CircuitBreaker Breaker { get; } =
+        new(options.BreakerFailuresMax, TimeSpan.FromMilliseconds(options.BreakerPauseMs), time);
+
+    public TransferRate Rate { get; } = new(TimeSpan.FromMilliseconds(options.RateLifetimeMs), time);
+
+    public PeerLoad Load { get; } = new(TimeSpan.FromMilliseconds(options.RateLifetimeMs), time);
+
+    /// <summary>Whether it is on the machine of this process.</summary>
+    public bool IsNear
     {
-        Address = address;
-        Breaker = new CircuitBreaker(
-            options.BreakerFailuresMax, TimeSpan.FromMilliseconds(options.BreakerPauseMs), time);
-        Rate = new TransferRate(TimeSpan.FromMilliseconds(options.RateLifetimeMs), time);
-        _hash = BinaryPrimitives.ReadUInt64LittleEndian(SHA256.HashData(Encoding.UTF8.GetBytes(address)));
+        get => _isNear;
+        set => _isNear = value;
     }
 
-    public string Address { get; }
-
-    public CircuitBreaker Breaker { get; }
-
-    public TransferRate Rate { get; }
-
-    /// <summary>
-    /// Whose weight for a key is highest keeps its block, so that all processes choose alike and a node that comes or
-    /// goes moves no other node's keys.
-    /// </summary>
-    public ulong WeightOf(in BlockKey key)
-    {
-        Span<byte> bytes = stackalloc byte[BlockKey.SizeBytes];
-        key.CopyTo(bytes);
-        var x = BinaryPrimitives.ReadUInt64LittleEndian(bytes) ^ _hash;
-        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-        x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-        return x ^ (x >> 31);
-    }
+    public override string ToString() => Address;
 }

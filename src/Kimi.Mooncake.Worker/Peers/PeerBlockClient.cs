@@ -14,13 +14,24 @@ namespace Kimi.Mooncake.Worker.Peers;
 /// <param name="invokers">Calls to a process by its address.</param>
 internal sealed class PeerBlockClient(TransferEngine transfer, Func<string, CallInvoker> invokers)
 {
-    /// <summary>How many of the first keys a process has, without a gap.</summary>
-    public async Task<int> MatchAsync(string address, BlockKey[] keys, CancellationToken cancellationToken)
+    /// <summary>For each of several runs, how many of its first keys a process has, without a gap.</summary>
+    /// <param name="address">The process.</param>
+    /// <param name="runs">Runs of keys in prefix order, none of them empty.</param>
+    /// <param name="cancellationToken">Ends the call.</param>
+    public async Task<int[]> MatchRunsAsync(
+        string address, IReadOnlyList<ReadOnlyMemory<BlockKey>> runs, CancellationToken cancellationToken)
     {
-        var request = new Wire.MatchRequest { Keys = BlockKeyMessages.ToBytes(keys) };
+        var request = new Wire.MatchRequest
+        {
+            Keys = BlockKeyMessages.ToBytes([.. runs.SelectMany(run => run.ToArray())]),
+        };
+        request.Runs.AddRange(runs.Select(run => (uint)run.Length));
         var response = await Client(address).MatchAsync(request, cancellationToken: cancellationToken)
             .ResponseAsync.ConfigureAwait(false);
-        return (int)Math.Min(response.Blocks, (uint)keys.Length);
+        return response.RunBlocks.Count == runs.Count
+            ? [.. response.RunBlocks.Select((blocks, run) => (int)Math.Min(blocks, (uint)runs[run].Length))]
+            : throw new RpcException(new Status(
+                StatusCode.DataLoss, $"{address} answered for {response.RunBlocks.Count} of {runs.Count} runs"));
     }
 
     /// <summary>

@@ -10,6 +10,24 @@ public sealed record PeerBlocksOptions
         Unit = "ms", Min = 1, Max = 60_000)]
     public int MatchTimeoutMs { get; init; } = 250;
 
+    /// <summary>Wait for a store node's answer before the next replica is asked too.</summary>
+    [Setting("Wait for a store node to say what it has before the next replica is asked too.",
+        Unit = "ms", Min = 1, Max = 60_000)]
+    public int HedgeMs { get; init; } = 50;
+
+    /// <summary>Shortest time of a pull after which the next replica is asked instead.</summary>
+    [Setting("Shortest time of a pull after which it is given up for another replica; longer where the fastest of " +
+        "them needs longer.", Unit = "ms", Min = 1, Max = 600_000)]
+    public int PullSwitchMs { get; init; } = 1_000;
+
+    /// <summary>How many times slower than the fastest replica a slow one is.</summary>
+    [Setting("How many times slower than the fastest replica a slow one is, which is asked last.", Min = 1.1, Max = 1000)]
+    public double SlowFactor { get; init; } = 4;
+
+    /// <summary>Time of an answer that is never slow.</summary>
+    [Setting("Time of a store node's answer that never counts as slow.", Unit = "ms", Min = 0, Max = 60_000)]
+    public int SlowMsMin { get; init; } = 20;
+
     /// <summary>Loads from other processes at once; what one more would load is computed.</summary>
     [Setting("Loads from other processes at once; what one more would load is computed instead.",
         Unit = "loads", Min = 1, Max = 1024)]

@@ -23,6 +23,7 @@ internal sealed class PeerCalls(PeerParts parts)
             return otherwise;
         }
 
+        peer.Load.Begin();
         using var limit = new CancellationTokenSource(TimeSpan.FromMilliseconds(timeoutMs), parts.Time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try
@@ -42,6 +43,10 @@ internal sealed class PeerCalls(PeerParts parts)
         {
             Fail(peer, ReasonOf(fault, limit.IsCancellationRequested), fault.Message);
             return otherwise;
+        }
+        finally
+        {
+            peer.Load.End();
         }
     }
 

@@ -11,12 +11,12 @@ internal sealed partial class PeerConnector
 
     /// <inheritdoc />
     public long BeginSave(
-        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<int> blockIds,
-        ReadOnlySpan<BlockAttributes> attributes)
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> parentKeys, ReadOnlySpan<BlockKey> groupKeys,
+        ReadOnlySpan<int> blockIds, ReadOnlySpan<BlockAttributes> attributes)
     {
         lock (_gate)
         {
-            var puts = GroupPuts(keys, attributes);
+            var puts = GroupPuts(groupKeys, attributes);
             if (puts.Count > 0 && _puts.IsFull)
             {
                 // What is not taken stays in the engine's queue, where it is not held, and comes again.
@@ -26,13 +26,13 @@ internal sealed partial class PeerConnector
             var transfer = new SplitTransfer(++_lastTicket, keys.Length);
             if (_local is not null)
             {
-                var ticket = _local.BeginSave(keys, parentKeys, blockIds, attributes);
+                var ticket = _local.BeginSave(keys, parentKeys, groupKeys, blockIds, attributes);
                 if (ticket < 0)
                 {
                     return -1;
                 }
 
-                AddLocalPart(transfer, [.. Enumerable.Range(0, keys.Length)], ticket, isLoad: false);
+                AddLocalPart(transfer, [.. Enumerable.Range(0, keys.Length)], ticket, isLoad: false, isSave: true);
             }
 
             foreach (var ((store, common), all) in puts)
@@ -62,13 +62,15 @@ internal sealed partial class PeerConnector
     }
 
     /// <inheritdoc />
-    public void Retain(ReadOnlySpan<BlockKey> keys, in BlockRetention retention, BlockClass blockClass)
+    public void Retain(
+        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockKey> groupKeys, in BlockRetention retention,
+        BlockClass blockClass)
     {
-        _local?.Retain(keys, retention, blockClass);
+        _local?.Retain(keys, groupKeys, retention, blockClass);
         var byStore = new Dictionary<Peer, List<int>>();
         for (var i = 0; i < keys.Length; i++)
         {
-            if (StoreFor(keys[i]) is { } store)
+            foreach (var store in StoresFor(groupKeys[i], blockClass))
             {
                 Add(byStore, store, i);
             }
@@ -83,31 +85,31 @@ internal sealed partial class PeerConnector
     /// <inheritdoc />
     public void Touch(ReadOnlySpan<BlockKey> keys) => _local?.Touch(keys);
 
-    /// <summary>The store node that keeps a block; null where there is none, or it is to be left alone.</summary>
-    private Peer? StoreFor(in BlockKey key)
+    /// <summary>The other processes that are to keep a block, but for those that are to be left alone.</summary>
+    private Peer[] StoresFor(in BlockKey groupKey, BlockClass blockClass)
     {
-        if (_book.StoreOf(key) is not { } store || store.Address == _parts.OwnAddress())
+        var own = _parts.OwnAddress();
+        var replicas = blockClass == BlockClass.Context
+            ? _parts.Replicas.ContextReplicas
+            : _parts.Replicas.PromptReplicas;
+        var placed = Array.FindAll(_book.ReplicasOf(groupKey, replicas), store => store.Address != own);
+        var stores = Array.FindAll(placed, static store => store.Breaker.WouldEnter);
+        if (stores.Length < placed.Length)
         {
-            return null;
+            _parts.Traffic.AddPutSkipped(placed.Length - stores.Length);
         }
 
-        if (store.Breaker.WouldEnter)
-        {
-            return store;
-        }
-
-        _parts.Traffic.AddPutSkipped(1);
-        return null;
+        return stores;
     }
 
     /// <summary>The blocks of each store node that have the same attributes.</summary>
     private Dictionary<(Peer Store, BlockAttributes Attributes), List<int>> GroupPuts(
-        ReadOnlySpan<BlockKey> keys, ReadOnlySpan<BlockAttributes> attributes)
+        ReadOnlySpan<BlockKey> groupKeys, ReadOnlySpan<BlockAttributes> attributes)
     {
         Dictionary<(Peer, BlockAttributes), List<int>> groups = [];
-        for (var i = 0; i < keys.Length; i++)
+        for (var i = 0; i < groupKeys.Length; i++)
         {
-            if (StoreFor(keys[i]) is { } store)
+            foreach (var store in StoresFor(groupKeys[i], attributes[i].Class))
             {
                 Add(groups, (store, attributes[i]), i);
             }
@@ -120,7 +122,7 @@ internal sealed partial class PeerConnector
     {
         // Where this process stores the blocks itself, they are saved whatever becomes of the put.
         if (!_puts.TryBegin(
-            store, blocks, isStored => End(transfer, indices, isStored || _local is not null ? indices.Length : 0)))
+            store, blocks, isStored => EndSave(transfer, indices, isStored || _local is not null ? indices.Length : 0)))
         {
             return false;
         }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
+using Kimi.Mooncake.KvCache.Placement;
 
 namespace Kimi.Mooncake.Worker.Peers;
 
@@ -43,7 +44,7 @@ internal sealed partial class PeerConnector : IKvConnector, IAsyncDisposable
         _wake = wake;
         var options = parts.Options;
         var calls = new PeerCalls(parts);
-        _book = new PeerBook(options, parts.Time);
+        _book = new PeerBook(options, parts.Time, parts.Host);
         _hints = new BlockHints(
             options.HintedBlocksMax, TimeSpan.FromMilliseconds(options.HintLifetimeMs), parts.Time);
         _local = local?.Invoke(TakeLocalDone);
@@ -53,10 +54,10 @@ internal sealed partial class PeerConnector : IKvConnector, IAsyncDisposable
         _retains = new PeerRetains(parts, calls);
     }
 
-    private sealed record Part(SplitTransfer Transfer, int[] Indices, bool IsLoad);
+    private sealed record Part(SplitTransfer Transfer, int[] Indices, bool IsLoad, bool IsSave);
 
     /// <summary>Replaces the list of store nodes.</summary>
-    public void SetStoreNodes(IEnumerable<string> addresses) => _book.SetStores(addresses);
+    public void SetStoreNodes(IEnumerable<StoreNodeAddress> nodes) => _book.SetStores(nodes);
 
     /// <summary>
     /// Finds out who has the blocks of a request that this process lacks; to be called, and waited for, before the
@@ -77,7 +78,7 @@ internal sealed partial class PeerConnector : IKvConnector, IAsyncDisposable
     public int CountStored(ReadOnlySpan<BlockKey> keys)
     {
         var count = _local?.CountStored(keys) ?? 0;
-        while (count < keys.Length && (SourceOf(keys[count]) is not null || IsLocal(keys[count])))
+        while (count < keys.Length && (SourceOf(keys[count], out _) is not null || IsLocal(keys[count])))
         {
             count++;
         }
@@ -99,11 +100,11 @@ internal sealed partial class PeerConnector : IKvConnector, IAsyncDisposable
                 AddLocalPart(transfer, indices, ticket, isLoad: true);
             }
 
-            foreach (var (peer, all) in remote)
+            foreach (var blocks in remote.Values)
             {
-                int[] indices = [.. all];
+                int[] indices = [.. blocks.Select(static block => block.Index)];
                 // Blocks after one that cannot come are of no use.
-                if (indices[0] < transfer.Leading && !TryPull(transfer, peer, indices, keys, blockIds))
+                if (indices[0] < transfer.Leading && !TryPull(transfer, indices, blocks, keys, blockIds))
                 {
                     transfer.Miss(indices[0]);
                 }
@@ -149,6 +150,9 @@ internal sealed partial class PeerConnector : IKvConnector, IAsyncDisposable
         metrics.Add(new Metric(
             "kv_peers_left_alone", false, "Processes not asked for blocks because they failed lately.",
             _book.CountOpen()));
+        metrics.Add(new Metric(
+            "kv_store_nodes_slow", false, "Store nodes that answer or send far slower than the fastest.",
+            _book.CountSlow()));
         metrics.Add(new Metric("kv_store_nodes", false, "Store nodes known.", _book.Stores.Count));
     }
 
@@ -175,24 +179,27 @@ internal sealed partial class PeerConnector : IKvConnector, IAsyncDisposable
 
     private bool IsLocal(in BlockKey key) => _local is not null && _local.CountStored([key]) == 1;
 
-    private Peer? SourceOf(in BlockKey key) =>
-        _hints.TryFind(key, out var source) && source.Breaker.WouldEnter ? source : null;
+    private Peer? SourceOf(in BlockKey key, out Peer[] sources)
+    {
+        sources = _hints.TryFind(key, out var found) ? found : [];
+        return Array.Find(sources, static source => source.Breaker.WouldEnter);
+    }
 
     /// <summary>Which way each block comes; ends at the first that nobody is known to have.</summary>
-    private (List<int> Local, Dictionary<Peer, List<int>> Remote) Route(
+    private (List<int> Local, Dictionary<Peer, List<(int Index, Peer[] Sources)>> Remote) Route(
         ReadOnlySpan<BlockKey> keys, SplitTransfer transfer)
     {
         List<int> local = [];
-        Dictionary<Peer, List<int>> remote = [];
+        Dictionary<Peer, List<(int Index, Peer[] Sources)>> remote = [];
         for (var i = 0; i < keys.Length; i++)
         {
             if (IsLocal(keys[i]))
             {
                 local.Add(i);
             }
-            else if (SourceOf(keys[i]) is { } source)
+            else if (SourceOf(keys[i], out var sources) is { } source)
             {
-                Add(remote, source, i);
+                Add(remote, source, (i, sources));
             }
             else
             {
@@ -204,7 +211,8 @@ internal sealed partial class PeerConnector : IKvConnector, IAsyncDisposable
         return (local, remote);
     }
 
-    private void AddLocalPart(SplitTransfer transfer, int[] indices, long ticket, bool isLoad)
+    private void AddLocalPart(
+        SplitTransfer transfer, int[] indices, long ticket, bool isLoad, bool isSave = false)
     {
         if (ticket < 0)
         {
@@ -213,13 +221,21 @@ internal sealed partial class PeerConnector : IKvConnector, IAsyncDisposable
         }
 
         transfer.Begin();
-        _localParts.Add(ticket, new Part(transfer, indices, isLoad));
+        _localParts.Add(ticket, new Part(transfer, indices, isLoad, isSave));
     }
 
     private bool TryPull(
-        SplitTransfer transfer, Peer peer, int[] indices, ReadOnlySpan<BlockKey> keys, ReadOnlySpan<int> blockIds)
+        SplitTransfer transfer, int[] indices, List<(int Index, Peer[] Sources)> blocks, ReadOnlySpan<BlockKey> keys,
+        ReadOnlySpan<int> blockIds)
     {
-        if (!_pulls.TryBegin(peer, Pick(keys, indices), Pick(blockIds, indices), come => End(transfer, indices, come)))
+        var pulled = new PulledBlock[blocks.Count];
+        for (var i = 0; i < pulled.Length; i++)
+        {
+            var (index, sources) = blocks[i];
+            pulled[i] = new PulledBlock(keys[index], blockIds[index], sources);
+        }
+
+        if (!_pulls.TryBegin(pulled, come => End(transfer, indices, come)))
         {
             return false;
         }
@@ -240,16 +256,29 @@ internal sealed partial class PeerConnector : IKvConnector, IAsyncDisposable
                     _parts.Traffic.AddLocal(done.BlocksDone);
                 }
 
-                End(part.Transfer, part.Indices, done.BlocksDone);
+                if (part.IsSave)
+                {
+                    EndSave(part.Transfer, part.Indices, done.BlocksDone);
+                }
+                else
+                {
+                    End(part.Transfer, part.Indices, done.BlocksDone);
+                }
             }
         }
     }
 
-    private void End(SplitTransfer transfer, int[] indices, int moved)
+    private void End(SplitTransfer transfer, int[] indices, int moved) =>
+        Finish(transfer, () => transfer.End(indices, moved));
+
+    private void EndSave(SplitTransfer transfer, int[] indices, int stored) =>
+        Finish(transfer, () => transfer.EndSave(indices, stored));
+
+    private void Finish(SplitTransfer transfer, Func<bool> endsPart)
     {
         lock (_gate)
         {
-            if (!transfer.End(indices, moved))
+            if (!endsPart())
             {
                 return;
             }
@@ -271,14 +300,14 @@ internal sealed partial class PeerConnector : IKvConnector, IAsyncDisposable
         return picked;
     }
 
-    private static void Add<TGroup>(Dictionary<TGroup, List<int>> groups, TGroup group, int index)
+    private static void Add<TGroup, TItem>(Dictionary<TGroup, List<TItem>> groups, TGroup group, TItem item)
         where TGroup : notnull
     {
-        if (!groups.TryGetValue(group, out var indices))
+        if (!groups.TryGetValue(group, out var items))
         {
-            groups[group] = indices = [];
+            groups[group] = items = [];
         }
 
-        indices.Add(index);
+        items.Add(item);
     }
 }

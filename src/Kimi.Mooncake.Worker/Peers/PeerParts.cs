@@ -1,3 +1,4 @@
+using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Kernels;
 using Microsoft.Extensions.Logging;
 
@@ -20,4 +21,15 @@ internal sealed record PeerParts(
     PeerBlocksOptions Options,
     BlockTraffic Traffic,
     TimeProvider Time,
-    ILogger Logger);
+    ILogger Logger)
+{
+    /// <summary>Name of this machine; empty: no other process is on it.</summary>
+    public string Host { get; init; } = "";
+
+    /// <summary>How many store nodes keep a block.</summary>
+    public ReplicaOptions Replicas { get; init; } = new();
+
+    /// <summary>Store nodes that may have a block.</summary>
+    public int ReadReplicas =>
+        Math.Max(Replicas.PromptReplicas, Math.Max(Replicas.ContextReplicas, Replicas.HotReplicas));
+}

@@ -2,9 +2,15 @@ using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Worker.Peers;
 
+/// <summary>A block that is to be pulled.</summary>
+/// <param name="Key">Its key.</param>
+/// <param name="BlockId">Block of the pool to fill.</param>
+/// <param name="Sources">Who may have it, in the order in which to ask them.</param>
+internal readonly record struct PulledBlock(BlockKey Key, int BlockId, Peer[] Sources);
+
 /// <summary>
 /// Loads from other processes: a long run of blocks comes piece by piece, so that what has come is kept when the rest
-/// does not.
+/// does not. A source that fails, is far slower than others could be, or lacks a block is left for the next one.
 /// </summary>
 internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book, BlockHints hints) : IAsyncDisposable
 {
@@ -12,17 +18,15 @@ internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book,
     private readonly int _blockBytes = parts.Memory.Layout.BytesPerBlock;
 
     /// <summary>Begins to fill pool blocks; false when as many loads run as may.</summary>
-    /// <param name="peer">Who is said to have them.</param>
-    /// <param name="keys">Keys, in prefix order.</param>
-    /// <param name="blockIds">Blocks of the pool, one for each key.</param>
+    /// <param name="blocks">The blocks, in prefix order.</param>
     /// <param name="done">Told of the leading blocks that have come; afterwards nothing writes to any of them.</param>
-    public bool TryBegin(Peer peer, BlockKey[] keys, int[] blockIds, Action<int> done) => _tasks.TryRun(
+    public bool TryBegin(PulledBlock[] blocks, Action<int> done) => _tasks.TryRun(
         async cancellation =>
         {
             var come = 0;
             try
             {
-                come = await PullAsync(peer, keys, blockIds, cancellation).ConfigureAwait(false);
+                come = await PullAsync(blocks, cancellation).ConfigureAwait(false);
             }
             finally
             {
@@ -33,7 +37,7 @@ internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book,
     /// <inheritdoc />
     public ValueTask DisposeAsync() => _tasks.DisposeAsync();
 
-    private async Task<int> PullAsync(Peer peer, BlockKey[] keys, int[] blockIds, CancellationToken cancellation)
+    private async Task<int> PullAsync(PulledBlock[] blocks, CancellationToken cancellation)
     {
         var own = parts.OwnAddress();
         if (own.Length == 0)
@@ -41,37 +45,88 @@ internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book,
             return 0;
         }
 
-        var addresses = Array.ConvertAll(blockIds, id => parts.Memory.Address(id, 0, 0));
+        // Who failed is asked for nothing more; who lacked a block, for nothing more of that group.
+        var failed = new HashSet<Peer>();
+        var lacking = new HashSet<(Peer Peer, Peer[] Group)>();
         var pieceBlocks = Math.Max(1, parts.Options.PullBytesMax / _blockBytes);
         var come = 0;
-        while (come < keys.Length && !cancellation.IsCancellationRequested)
+        while (come < blocks.Length && !cancellation.IsCancellationRequested)
         {
-            var asked = Math.Min(pieceBlocks, keys.Length - come);
-            var piece = await PullPieceAsync(
-                peer, own, keys.AsMemory(come, asked), addresses.AsMemory(come, asked), cancellation)
-                .ConfigureAwait(false);
-            come += piece;
-            if (piece < asked)
+            if (Next(blocks[come].Sources) is not { } peer)
             {
-                hints.Remove(keys.AsSpan(come), peer);
+                hints.Remove([blocks[come].Key], blocks[come].Sources);
                 break;
+            }
+
+            var asked = 1;
+            while (asked < pieceBlocks && come + asked < blocks.Length
+                && Next(blocks[come + asked].Sources) == peer)
+            {
+                asked++;
+            }
+
+            var piece = blocks.AsMemory(come, asked);
+            var pulled = await PullPieceAsync(peer, own, piece, LimitMs(peer, piece.Span), cancellation)
+                .ConfigureAwait(false);
+            come += Math.Max(0, pulled);
+            if (pulled < asked)
+            {
+                _ = pulled < 0 ? failed.Add(peer) : lacking.Add((peer, blocks[come].Sources));
+                if (Next(blocks[come].Sources) is not null)
+                {
+                    parts.Traffic.AddFailover();
+                }
             }
         }
 
         return come;
+
+        Peer? Next(Peer[] sources) => Array.Find(sources, peer => !failed.Contains(peer)
+            && !lacking.Contains((peer, sources)) && peer.Address != own && peer.Breaker.WouldEnter);
     }
 
-    private async Task<int> PullPieceAsync(
-        Peer peer, string own, ReadOnlyMemory<BlockKey> keys, ReadOnlyMemory<nint> addresses,
-        CancellationToken cancellation)
+    /// <summary>
+    /// Longest time for a piece: where another replica may have its blocks, not much longer than the fastest one needs.
+    /// </summary>
+    private int LimitMs(Peer peer, ReadOnlySpan<PulledBlock> piece)
     {
+        var rate = 0d;
+        var hasOther = true;
+        foreach (ref readonly var block in piece)
+        {
+            hasOther &= Array.Exists(block.Sources, other => other != peer && other.Breaker.WouldEnter);
+            rate = Math.Max(rate, ReplicaChoice.Fastest(block.Sources).BytesPerSecond);
+        }
+
+        if (!hasOther)
+        {
+            return parts.Options.PullTimeoutMs;
+        }
+
+        var usualMs = rate > 0 ? (double)piece.Length * _blockBytes / rate * 1000 : 0;
+        return (int)Math.Min(
+            parts.Options.PullTimeoutMs, Math.Max(parts.Options.PullSwitchMs, usualMs * parts.Options.SlowFactor));
+    }
+
+    /// <returns>Leading blocks that have come; -1 when the call failed.</returns>
+    private async Task<int> PullPieceAsync(
+        Peer peer, string own, ReadOnlyMemory<PulledBlock> piece, int limitMs, CancellationToken cancellation)
+    {
+        var keys = new BlockKey[piece.Length];
+        var addresses = new nint[piece.Length];
+        for (var i = 0; i < keys.Length; i++)
+        {
+            keys[i] = piece.Span[i].Key;
+            addresses[i] = parts.Memory.Address(piece.Span[i].BlockId, 0, 0);
+        }
+
         var started = parts.Time.GetTimestamp();
         int come;
         try
         {
             come = await calls.TryAsync(
                 peer,
-                parts.Options.PullTimeoutMs,
+                limitMs,
                 limited => parts.Client.PullAsync(peer.Address, own, keys, addresses, _blockBytes, limited),
                 -1,
                 cancellation).ConfigureAwait(false);
@@ -83,7 +138,7 @@ internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book,
 
         if (come < 0)
         {
-            return 0;
+            return -1;
         }
 
         if (come < keys.Length)

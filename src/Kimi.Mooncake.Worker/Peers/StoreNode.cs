@@ -1,8 +1,10 @@
+using Grpc.Core;
 using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Transfer;
+using Microsoft.Extensions.Logging;
 
 namespace Kimi.Mooncake.Worker.Peers;
 
@@ -14,6 +16,7 @@ public sealed class StoreNode : INode, IAsyncDisposable
 {
     private readonly KvBlockStore _store;
     private readonly BlockTraffic _traffic = new();
+    private readonly StoredKeys _keys;
     private volatile bool _draining;
 
     /// <summary>Makes a node; whoever made its parts disposes of them, after it.</summary>
@@ -23,10 +26,12 @@ public sealed class StoreNode : INode, IAsyncDisposable
     /// <param name="transfer">Carries the bytes.</param>
     /// <param name="options">Limits.</param>
     /// <param name="time">Clock.</param>
+    /// <param name="invokers">Makes calls to other store nodes, named by their addresses.</param>
+    /// <param name="logger">Takes what an operator should know.</param>
     /// <exception cref="ArgumentException">The store's blocks are not those of the model.</exception>
     public StoreNode(
         LoadedModel model, WorkerOptions worker, KvBlockStore store, TransferEngine transfer,
-        BlockServingOptions options, TimeProvider time)
+        BlockServingOptions options, TimeProvider time, Func<string, CallInvoker> invokers, ILogger logger)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(store);
@@ -46,7 +51,9 @@ public sealed class StoreNode : INode, IAsyncDisposable
             time.GetUtcNow().ToUnixTimeSeconds());
         _store = store;
         var served = new BlocksServed(layout, model.Fingerprint, Pool: null, store, TakesPuts: true);
-        Blocks = new BlocksService(served, transfer, options, _traffic, time);
+        Blocks = new BlocksService(served, transfer, options, _traffic, time, invokers, logger);
+        _keys = new StoredKeys(options.KeysToldMax, logger);
+        store.Subscribe(_keys);
         Generation = new StoreNodeStatus(this);
     }
 
@@ -59,8 +66,8 @@ public sealed class StoreNode : INode, IAsyncDisposable
     /// <inheritdoc />
     public int SequencesMax => 0;
 
-    /// <summary>None: whoever wants to know what is stored asks for its keys.</summary>
-    public KvEventFeed? KvEvents => null;
+    /// <summary>Keys of its blocks, as many as may be told.</summary>
+    public KvEventFeed? KvEvents => _keys.Feed;
 
     /// <summary>The gRPC service of blocks, to be mapped by the process's server as a singleton.</summary>
     public BlocksService Blocks { get; }
@@ -77,6 +84,10 @@ public sealed class StoreNode : INode, IAsyncDisposable
         var metrics = new List<Metric>();
         _traffic.AddTo(metrics);
         WorkerMetrics.AddStore(metrics, _store.Statistics());
+        metrics.Add(new Metric("kv_told_keys", false, "Keys of stored blocks that the conductor is told of.",
+            _keys.Feed.Count));
+        metrics.Add(new Metric("kv_untold_keys_total", true, "Keys left out because there were too many.",
+            _keys.Feed.Untold));
         return new WorkerStatus
         {
             Ready = !_draining,

@@ -8,16 +8,16 @@ public sealed class BlockHintsTests
 
     private TestClock _clock = null!;
     private BlockHints _hints = null!;
-    private Peer _one = null!;
-    private Peer _other = null!;
+    private Peer[] _one = null!;
+    private Peer[] _other = null!;
 
     [SetUp]
     public void Make()
     {
         _clock = new TestClock();
         _hints = new BlockHints(4, Lifetime, _clock);
-        _one = new Peer("http://one", new PeerBlocksOptions(), _clock);
-        _other = new Peer("http://other", new PeerBlocksOptions(), _clock);
+        _one = [new Peer("http://one", new PeerBlocksOptions(), _clock)];
+        _other = [new Peer("http://other", new PeerBlocksOptions(), _clock)];
     }
 
     [Test]
@@ -73,5 +73,6 @@ public sealed class BlockHintsTests
         Assert.That(Find(1), Is.SameAs(_other));
     }
 
-    private Peer? Find(int number) => _hints.TryFind(PeerBlocks.Key(number), out var source) ? source : null;
+    private Peer[]? Find(int number) =>
+        _hints.TryFind(PeerBlocks.Key(number), out var sources) ? sources : null;
 }

@@ -61,7 +61,7 @@ internal sealed class BlockNode : IAsyncDisposable
             NullLoggerFactory.Instance, TimeProvider.System);
         Blocks = new BlocksService(
             new BlocksServed(PeerBlocks.Layout, PeerBlocks.Fingerprint, Pool, Store, plan.TakesPuts), Transfer,
-            plan.Serving, Traffic, plan.Time);
+            plan.Serving, Traffic, plan.Time, _channels.Get);
         var parts = new PeerParts(
             Memory, PeerBlocks.Fingerprint, new PeerBlockClient(Transfer, _channels.Get), () => Address, plan.Peers,
             Traffic, plan.Time, NullLogger.Instance);

@@ -24,6 +24,10 @@ internal static class PeerBlocks
     public static BlockKey[] Parents(int first, int count) =>
         [.. Enumerable.Range(first, count).Select(Chain.ParentOf)];
 
+    /// <summary>For each block the key of the first of its placement group.</summary>
+    public static BlockKey[] Groups(int first, int count) =>
+        [.. Enumerable.Range(first, count).Select(Chain.GroupOf)];
+
     public static int[] Ids(int first, int count) => [.. Enumerable.Range(first, count)];
 
     public static byte[] Bytes(int number)

@@ -1,3 +1,4 @@
+using Kimi.Mooncake.KvCache.Placement;
 using Kimi.Mooncake.Worker.Peers;
 
 namespace Kimi.Mooncake.Worker.Tests.Peers;
@@ -5,44 +6,41 @@ namespace Kimi.Mooncake.Worker.Tests.Peers;
 public sealed class PeerBookTests
 {
     [Test]
-    public void StoreOf_SeveralStores_SpreadsKeysEvenlyAndAlikeEverywhere()
+    public void ReplicasOf_SeveralStores_AreThoseOfThePlacement()
     {
-        string[] addresses = ["http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3"];
-        var here = Book(addresses);
-        var there = Book([.. addresses.Reverse()]);
-        var keys = PeerBlocks.Keys(0, 3000);
-
-        Assert.That(keys.Select(key => here.StoreOf(key)!.Address),
-            Is.EqualTo(keys.Select(key => there.StoreOf(key)!.Address)));
-        foreach (var address in addresses)
+        StoreNodeAddress[] nodes = [new("http://a", "x"), new("http://b", "x"), new("http://c", "y")];
+        var (book, placement) = (Book(nodes), new ReplicaPlacement(nodes.Reverse()));
+        foreach (var key in PeerBlocks.Keys(0, 200))
         {
-            Assert.That(keys.Count(key => here.StoreOf(key)!.Address == address), Is.InRange(850, 1150));
+            var chosen = new int[2];
+            placement.Choose(key, chosen);
+
+            Assert.That(
+                book.ReplicasOf(key, 2).Select(peer => peer.Address),
+                Is.EqualTo(chosen.Select(node => placement.Nodes[node].Address)));
         }
     }
 
     [Test]
-    public void StoreOf_OneStoreGoes_MovesOnlyItsKeys()
+    public void ReplicasOf_FewerStoresThanReplicas_AreAllOfThem()
     {
-        var before = Book(["http://a", "http://b", "http://c"]);
-        var after = Book(["http://a", "http://c"]);
-
-        foreach (var key in PeerBlocks.Keys(0, 500))
-        {
-            if (before.StoreOf(key)!.Address is var address && address != "http://b")
-            {
-                Assert.That(after.StoreOf(key)!.Address, Is.EqualTo(address));
-            }
-        }
+        Assert.That(Book([]).ReplicasOf(PeerBlocks.Key(1), 2), Is.Empty);
+        Assert.That(Book([new("http://a", "")]).ReplicasOf(PeerBlocks.Key(1), 2), Has.Length.EqualTo(1));
     }
 
     [Test]
-    public void StoreOf_NoStores_IsNone() => Assert.That(Book([]).StoreOf(PeerBlocks.Key(1)), Is.Null);
+    public void SetStores_OnTheHostOfThisProcess_AreNear()
+    {
+        var book = Book([new("http://a", "here"), new("http://b", "there"), new("http://c", "")]);
+
+        Assert.That(book.Stores.Where(peer => peer.IsNear).Select(peer => peer.Address), Is.EqualTo(new[] { "http://a" }));
+    }
 
     [Test]
     public void Item_MorePeersThanRemembered_KeepsTheStores()
     {
         var book = new PeerBook(new PeerBlocksOptions { PeersMax = 3 }, TimeProvider.System);
-        book.SetStores(["http://store"]);
+        book.SetStores([new("http://store", "")]);
         var store = book.Stores[0];
         for (var i = 0; i < 10; i++)
         {
@@ -52,9 +50,9 @@ public sealed class PeerBookTests
         Assert.That(book["http://store"], Is.SameAs(store));
     }
 
-    private static PeerBook Book(string[] stores)
+    private static PeerBook Book(StoreNodeAddress[] stores)
     {
-        var book = new PeerBook(new PeerBlocksOptions(), TimeProvider.System);
+        var book = new PeerBook(new PeerBlocksOptions(), TimeProvider.System, "here");
         book.SetStores(stores);
         return book;
     }

@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.KvCache.Placement;
 using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Tests;
 using Kimi.Mooncake.Transfer;
@@ -116,11 +117,12 @@ public sealed class WorkerPullTests(bool sharedMemory)
             new TransferOptions { SharedMemory = sharedMemory }, new PeerOptions(), NullLoggerFactory.Instance,
             TimeProvider.System);
         await using var storeNode = new StoreNode(
-            model, options, store, transfer, new BlockServingOptions(), TimeProvider.System);
+            model, options, store, transfer, new BlockServingOptions(), TimeProvider.System,
+            static _ => throw new InvalidOperationException("nothing is to be copied"), NullLogger.Instance);
         var server = await LoopbackServer.StartAsync(storeNode.Blocks, transfer.Service);
         foreach (var worker in new[] { writer, reader, late })
         {
-            worker.Worker.SetStoreNodes([server.Address]);
+            worker.Worker.SetStoreNodes([new StoreNodeAddress(server.Address, "")]);
         }
 
         var first = await writer.AskAsync(WorkerNode.Request(Prompt));
