@@ -11,6 +11,7 @@ internal static class BenchCommand
         BenchHandOverCommand.Create(terminal),
         BenchKernelsCommand.Create(terminal),
         BenchLongDocumentCommand.Create(terminal),
+        BenchReplicasCommand.Create(terminal),
         BenchScaleCommand.Create(terminal),
         BenchServeCommand.Create(terminal),
         BenchSoakCommand.Create(terminal),

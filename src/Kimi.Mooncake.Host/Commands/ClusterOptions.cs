@@ -29,11 +29,11 @@ internal sealed class ClusterOptions
         "--base-port", "First port; each process takes two. 0 takes free ones.", defaultValue: 0, min: 0, PortMax);
 
     /// <summary>The option of commands that start a cluster of their own.</summary>
-    public static Option<FileInfo> ConfigOption() => new("--config")
+    public static Option<FileInfo> ConfigOption(string file = "2p4d.json") => new("--config")
     {
         Description = "File of cluster-config.",
         HelpName = "FILE",
-        DefaultValueFactory = _ => new FileInfo(Path.Combine("cluster-config", "2p4d.json")),
+        DefaultValueFactory = _ => new FileInfo(Path.Combine("cluster-config", file)),
     };
 
     public void AddTo(Command command)

@@ -61,7 +61,8 @@ internal static class TopCommand
         }).ConfigureAwait(false);
     }
 
-    private static async Task<NodesReport> ListAsync(
+    /// <summary>The nodes as the conductor knows them.</summary>
+    public static async Task<NodesReport> ListAsync(
         Wire.Conductor.ConductorClient client, CancellationToken cancellationToken) =>
         NodesReport.Of(await client.ListNodesAsync(
             new Wire.ListNodesRequest(), deadline: TimeProvider.System.GetUtcNow().UtcDateTime + AnswerTimeMax,
@@ -73,14 +74,15 @@ internal static class TopCommand
             .Title(string.Create(
                 CultureInfo.InvariantCulture, $"{report.Routed} requests routed, {report.Waiting} waiting to be"))
             .AddColumns(
-                "node", "role", "health", "running", "waiting", "routed", "pool held", "pool cached", "queued tokens",
+                "node", "role", "health", "running", "waiting", "routed", "pool held", "pool cached", "blocks",
+                "queued tokens",
                 "prefill tok/s", "decode step", "silent", "address");
         foreach (var node in report.Nodes)
         {
             table.AddRow(
                 Markup.Escape(node.Node), node.Role, Health(node), $"{node.Running}", $"{node.Waiting}",
                 $"{node.Routed}", Share(node.BlocksHeld, node.BlocksTotal), Share(node.BlocksCached, node.BlocksTotal),
-                $"{node.QueuedPrefillTokens}",
+                $"{node.IndexedBlocks}", $"{node.QueuedPrefillTokens}",
                 node.PrefillTokensPerS.ToString("N0", CultureInfo.InvariantCulture),
                 string.Create(CultureInfo.InvariantCulture, $"{node.DecodeStepMs:0.0} ms"),
                 string.Create(CultureInfo.InvariantCulture, $"{node.SilentMs / 1000.0:0.0} s"),

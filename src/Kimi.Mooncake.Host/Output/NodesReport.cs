@@ -44,7 +44,7 @@ internal sealed record NodeReport
 
     public required uint BlocksCached { get; init; }
 
-    /// <summary>Keys that the conductor knows of its pool.</summary>
+    /// <summary>Keys that the conductor knows of its pool, or of a store node's store.</summary>
     public required ulong IndexedBlocks { get; init; }
 
     public required ulong QueuedPrefillTokens { get; init; }
