@@ -5,8 +5,8 @@ namespace Kimi.Mooncake.Cluster;
 
 /// <summary>
 /// The keys that a node has at the moment, and their latest changes by number. One thread publishes, others read; a
-/// reader that has fallen behind the log's length starts again from a snapshot. A node with more keys than the feed holds
-/// tells only some of them: what is told is a hint, and whoever wants to know asks the node.
+/// reader that has fallen behind the log's length starts again from a snapshot. A node with more keys than the feed
+/// holds tells only some of them: what is told is a hint, and whoever wants to know asks the node.
 /// </summary>
 public sealed class KvEventFeed
 {

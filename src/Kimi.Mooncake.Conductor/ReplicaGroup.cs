@@ -3,7 +3,9 @@ using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Conductor;
 
-/// <summary>The blocks of one placement group, as far as requests use them: how hot they are, and what is under way.</summary>
+/// <summary>
+/// The blocks of one placement group, as far as requests use them: how hot they are, and what is under way.
+/// </summary>
 internal sealed class ReplicaGroup(BlockKey anchor)
 {
     // A block is hot no more below this part of the heat that made it hot.
@@ -71,7 +73,9 @@ internal sealed class ReplicaGroup(BlockKey anchor)
         return wantsMore;
     }
 
-    /// <summary>The blocks that have more replicas than others, each after its parent; valid until the next call.</summary>
+    /// <summary>
+    /// The blocks that have more replicas than others, each after its parent; valid until the next call.
+    /// </summary>
     public IReadOnlyList<(BlockKey Key, int Depth, bool IsContext)> Wanted(HeatRules rules, TimeSpan now)
     {
         _wanted.Clear();

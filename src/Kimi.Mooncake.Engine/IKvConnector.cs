@@ -33,7 +33,7 @@ public interface IKvConnector
     /// <summary>Begins to store full pool blocks.</summary>
     /// <param name="keys">Keys of the blocks, in prefix order.</param>
     /// <param name="parentKeys">Key of each block's predecessor; the root key for a first block.</param>
-    /// <param name="groupKeys">Key of the first block of each block's placement group, which says where it goes.</param>
+    /// <param name="groupKeys">Key of the first block of each block's placement group: where it goes.</param>
     /// <param name="blockIds">The pool blocks.</param>
     /// <param name="attributes">What comes with each block.</param>
     /// <returns>A ticket, or -1 when the connector can take no more at the moment; the engine may try again.</returns>
