@@ -17,4 +17,18 @@ internal static partial class GatewayLog
     [LoggerMessage(
         4, LogLevel.Error, "The tenants stay as they were: {Reason}", EventName = "TenantsKept")]
     public static partial void TenantsKept(ILogger logger, string reason);
+
+    [LoggerMessage(
+        5, LogLevel.Warning, "The use of context {ContextId} could not be written: {Reason}",
+        EventName = "ContextNotUpdated")]
+    public static partial void ContextNotUpdated(ILogger logger, string contextId, string reason);
+
+    [LoggerMessage(
+        6, LogLevel.Warning, "Context {ContextId} could not be prefilled and will be tried again: {Reason}",
+        EventName = "ContextNotPrefilled")]
+    public static partial void ContextNotPrefilled(ILogger logger, string contextId, string reason);
+
+    [LoggerMessage(
+        7, LogLevel.Warning, "Pending contexts could not be looked for: {Reason}", EventName = "ContextScanFailed")]
+    public static partial void ContextScanFailed(ILogger logger, string reason);
 }

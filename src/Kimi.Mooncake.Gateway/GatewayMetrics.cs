@@ -28,6 +28,8 @@ internal sealed class GatewayMetrics
     private readonly ConcurrentDictionary<(string Endpoint, int Status), long> _requests = new();
     private readonly SavingsLedger _savings;
     private long _inFlight;
+    private long _contextUses;
+    private long _contextTokensSaved;
 
     /// <param name="savings">What each tenant used and saved.</param>
     public GatewayMetrics(SavingsLedger savings) => _savings = savings;
@@ -52,6 +54,12 @@ internal sealed class GatewayMetrics
     /// <summary>A completion request was answered.</summary>
     public void Count(string tenant, TokenUsage usage) => _savings.Add(tenant, usage);
 
+    public void CountContextUse(long tokensSaved)
+    {
+        Interlocked.Increment(ref _contextUses);
+        Interlocked.Add(ref _contextTokensSaved, tokensSaved);
+    }
+
     /// <summary>Prometheus text format 0.0.4 of the worker's metrics and the gateway's own.</summary>
     public string Write(WorkerStatus status)
     {
@@ -59,6 +67,12 @@ internal sealed class GatewayMetrics
         page.AddWorker(status);
         page.Add("http_requests_in_flight", false, "HTTP requests in progress.", Interlocked.Read(ref _inFlight));
         _savings.AddTo(page);
+        page.Add(
+            "gateway_context_uses_total", true, "Finished requests that used a context.",
+            Interlocked.Read(ref _contextUses));
+        page.Add(
+            "gateway_context_tokens_saved_total", true, "Tokens of contexts whose prefill was skipped.",
+            Interlocked.Read(ref _contextTokensSaved));
         WriteRequests(page.Text);
         FirstToken.Write(page.Text);
         InterToken.Write(page.Text);

@@ -1,5 +1,7 @@
 using System.Net;
 using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Cluster.Contexts;
+using Kimi.Mooncake.Gateway.Contexts;
 using Kimi.Mooncake.Gateway.OpenAi;
 using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Tokenization;
@@ -32,7 +34,14 @@ public sealed record GatewayParts(
     TimeProvider Time,
     ILoggerFactory Loggers,
     ulong Seed,
-    TenantDirectory? Tenants = null);
+    TenantDirectory? Tenants = null)
+{
+    /// <summary>The contexts that users created by name, owned by the caller; null where none are kept.</summary>
+    public IContextCatalog? Contexts { get; init; }
+
+    /// <summary>How contexts are made and used.</summary>
+    public ContextCachingOptions Caching { get; init; } = new();
+}
 
 /// <summary>The HTTP server: composition, start and stop.</summary>
 public sealed class GatewayServer : IAsyncDisposable
@@ -44,10 +53,13 @@ public sealed class GatewayServer : IAsyncDisposable
     private readonly GatewayOptions _options;
     private readonly TimeProvider _time;
     private readonly CancellationTokenSource _generation;
+    private readonly ContextPrefill? _prefill;
 
     private GatewayServer(
-        WebApplication application, GatewayOptions options, TimeProvider time, CancellationTokenSource generation)
+        WebApplication application, GatewayOptions options, TimeProvider time, CancellationTokenSource generation,
+        ContextPrefill? prefill)
     {
+        _prefill = prefill;
         _application = application;
         _options = options;
         _time = time;
@@ -61,12 +73,19 @@ public sealed class GatewayServer : IAsyncDisposable
     /// <summary>Composes a server; nothing is opened yet.</summary>
     /// <param name="options">Where to listen and what to accept; already validated.</param>
     /// <param name="parts">What to serve.</param>
-    /// <exception cref="ArgumentException">The address is not an IP address.</exception>
+    /// <exception cref="ArgumentException">The address is not an IP address, or two options do not agree.</exception>
     public static GatewayServer Create(GatewayOptions options, GatewayParts parts)
     {
         if (!IPAddress.TryParse(options.Address, out var address))
         {
             throw new ArgumentException($"Address '{options.Address}' is not an IP address", nameof(options));
+        }
+
+        if (parts.Caching.TtlSecondsDefault > parts.Caching.TtlSecondsMax)
+        {
+            throw new ArgumentException(
+                $"setting caching.ttl_seconds_default: {parts.Caching.TtlSecondsDefault} is more than " +
+                $"caching.ttl_seconds_max ({parts.Caching.TtlSecondsMax})", nameof(parts));
         }
 
         // The empty builder reads no files or variables of its own: configuration comes in through the options alone.
@@ -97,14 +116,24 @@ public sealed class GatewayServer : IAsyncDisposable
         StatusEndpoints.Map(application, parts.Generator, metrics);
         StatusEndpoints.MapSavings(application, savings);
         var generation = new CancellationTokenSource();
-        CompletionEndpoints.Map(application, options, parts, metrics, failures, generation.Token);
-        return new GatewayServer(application, options, parts.Time, generation);
+        var logger = parts.Loggers.CreateLogger("Kimi.Mooncake.Gateway");
+        var prompts = new ContextPrompts(options, parts);
+        var prefill = parts.Contexts is { } catalog ? new ContextPrefill(catalog, prompts, parts, logger) : null;
+        ContextEndpoints.Map(application, options, parts, prompts, prefill);
+        CompletionEndpoints.Map(
+            application, options, parts, metrics, failures, new ContextUse(prompts, parts.Caching, parts, logger),
+            generation.Token);
+        return new GatewayServer(application, options, parts.Time, generation, prefill);
     }
 
     /// <summary>Starts to listen.</summary>
     /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="IOException">The port is in use.</exception>
-    public Task StartAsync(CancellationToken cancellationToken) => _application.StartAsync(cancellationToken);
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        await _application.StartAsync(cancellationToken);
+        _prefill?.Start();
+    }
 
     /// <summary>
     /// Accepts nothing more and waits for open requests, at most <see cref="GatewayOptions.ShutdownSeconds"/>; those
@@ -121,6 +150,7 @@ public sealed class GatewayServer : IAsyncDisposable
     /// <inheritdoc />
     public async ValueTask DisposeAsync()
     {
+        await (_prefill?.DisposeAsync() ?? ValueTask.CompletedTask);
         await _application.DisposeAsync();
         _generation.Dispose();
     }

@@ -40,7 +40,12 @@ public sealed class KimiChatTemplate
     /// <summary>Token ids of a conversation.</summary>
     /// <param name="messages">The messages, oldest first.</param>
     /// <param name="openAssistantTurn">Whether the assistant is to speak next.</param>
-    public int[] Render(IEnumerable<ChatMessage> messages, bool openAssistantTurn = true)
+    /// <param name="messageEnds">
+    /// Takes for each message how many tokens there are up to its end: those are the beginning of every conversation
+    /// that begins with the same messages. Null where nobody asks.
+    /// </param>
+    public int[] Render(
+        IEnumerable<ChatMessage> messages, bool openAssistantTurn = true, ICollection<int>? messageEnds = null)
     {
         var ids = new List<int>();
         foreach (var message in messages)
@@ -55,6 +60,7 @@ public sealed class KimiChatTemplate
             ids.Add(_middle);
             _tokenizer.Encode(message.Content, ids);
             ids.Add(_end);
+            messageEnds?.Add(ids.Count);
         }
 
         if (openAssistantTurn)

@@ -1,6 +1,8 @@
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
+using Kimi.Mooncake.Cluster.Contexts;
+using Kimi.Mooncake.Gateway.Contexts;
 using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Tokenization;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -35,14 +37,18 @@ internal sealed class RunningGateway : IAsyncDisposable
 
     public static async Task<RunningGateway> StartAsync(
         ScriptedGenerator? generator = null, GatewayOptions? options = null, TimeProvider? time = null,
-        TenantDirectory? tenants = null)
+        TenantDirectory? tenants = null, IContextCatalog? contexts = null, ContextCachingOptions? caching = null)
     {
         generator ??= new ScriptedGenerator();
         var server = GatewayServer.Create(
             (options ?? new GatewayOptions()) with { Port = 0 },
             new GatewayParts(
                 generator, Tokenizer, new KimiChatTemplate(Tokenizer), time ?? TimeProvider.System,
-                NullLoggerFactory.Instance, Seed: 1, tenants));
+                NullLoggerFactory.Instance, Seed: 1, tenants)
+            {
+                Contexts = contexts,
+                Caching = caching ?? new ContextCachingOptions(),
+            });
         await server.StartAsync(CancellationToken.None);
         return new RunningGateway(server, generator);
     }

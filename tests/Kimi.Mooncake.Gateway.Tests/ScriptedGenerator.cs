@@ -46,6 +46,9 @@ internal sealed class ScriptedGenerator : ITokenGenerator
     /// <summary>After the answer's tokens, waits until cancelled.</summary>
     public bool HangAfterAnswer { get; set; }
 
+    /// <summary>The prompt of a request is complete only when this task is.</summary>
+    public Func<GenerationRequest, Task> Prefill { get; set; } = _ => Task.CompletedTask;
+
     public bool Ready { get; set; } = true;
 
     public ClusterStatus? Cluster { get; set; }
@@ -138,6 +141,7 @@ internal sealed class ScriptedGenerator : ITokenGenerator
             yield return new PrefillProgressed(prompt, CachedTokens, prompt);
         }
 
+        await Prefill(request).WaitAsync(cancellationToken);
         yield return new PrefillFinished(prompt, CachedTokens, SecondsSaved);
         var count = 0;
         foreach (var token in Answer(request))

@@ -120,7 +120,7 @@ public sealed class ContextCatalog : IContextCatalog, IDisposable
         {
             return Task.FromResult(ContextPage.Cut(
                 (_table.Of(tenant)?.Contexts ?? []).Where(IsKnown), query, context => context.Id,
-                context => context.Bytes, context => query.Metadata.All(context.Has)));
+                context => context.Bytes, _options.ContextBytesMax, context => query.Metadata.All(context.Has)));
         }
     }
 
@@ -163,7 +163,7 @@ public sealed class ContextCatalog : IContextCatalog, IDisposable
                 .OrderBy(context => context.Sequence);
             return Task.FromResult(ContextPage.Cut(
                 pending, new ContextQuery { Limit = limit, Ascending = true }, context => context.Id,
-                context => context.Bytes, _ => true)!);
+                context => context.Bytes, _options.ContextBytesMax, _ => true)!);
         }
     }
 
@@ -201,7 +201,7 @@ public sealed class ContextCatalog : IContextCatalog, IDisposable
         lock (_lock)
         {
             return Task.FromResult(ContextPage.Cut(
-                (_table.Of(tenant)?.Tags ?? []).Where(IsKnown), query, tag => tag.Tag, _ => 1, _ => true));
+                (_table.Of(tenant)?.Tags ?? []).Where(IsKnown), query, tag => tag.Tag, _ => 0, 0, _ => true));
         }
     }
 
@@ -209,7 +209,8 @@ public sealed class ContextCatalog : IContextCatalog, IDisposable
     public Task DeleteTagAsync(string tenant, string tag, CancellationToken cancellationToken) => ChangeAsync(
         () => _table.Of(tenant)?.Tag(tag) is null
             ? (null, false)
-            : (Of(new Wire.ContextChange { TagDeleted = new Wire.ContextTagName { Tenant = tenant, Tag = tag } }), true),
+            : (Of(new Wire.ContextChange { TagDeleted = new Wire.ContextTagName { Tenant = tenant, Tag = tag } }),
+                true),
         cancellationToken);
 
     /// <inheritdoc />

@@ -27,7 +27,7 @@ public sealed record ContextCatalogOptions
     public long TenantBytesMax { get; init; } = 256L << 20;
 
     /// <summary>Most bytes of one context's texts.</summary>
-    [Setting("Most bytes of one context's texts; must fit into a message between processes",
+    [Setting("Most bytes of one context's texts; in a cluster no more than fit into a message between processes",
         Unit = "bytes", Min = 1 << 10, Max = 256 << 20)]
     public int ContextBytesMax { get; init; } = 8 << 20;
 

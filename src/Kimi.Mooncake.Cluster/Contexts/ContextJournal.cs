@@ -38,7 +38,7 @@ internal sealed class ContextJournal : IDisposable
     /// <summary>Bytes of the file.</summary>
     public long Bytes { get; private set; }
 
-    /// <summary>Opens or creates the file and reads what it has. A damaged end is cut off, and kept beside it.</summary>
+    /// <summary>Opens or creates the file and reads it. A damaged end is cut off, and kept beside it.</summary>
     /// <param name="directory">The folder, which the caller has locked.</param>
     /// <param name="apply">Takes each entry.</param>
     /// <param name="now">Distinguishes the files of what was cut off.</param>

@@ -5,7 +5,7 @@ using Wire = Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Cluster.Contexts;
 
-/// <summary>Contexts between messages, which the journal consists of too, and records; what comes in is checked.</summary>
+/// <summary>Contexts as messages, which the journal consists of too, and back; what comes in is checked.</summary>
 internal static class ContextMessages
 {
     private const int ErrorCharsMax = 4096;
@@ -70,7 +70,10 @@ internal static class ContextMessages
 
     public static Wire.UpdateContextRequest ToMessage(string tenant, string id, ContextUpdate update)
     {
-        var message = new Wire.UpdateContextRequest { Tenant = tenant, Id = id, SetMetadata = update.Metadata is not null };
+        var message = new Wire.UpdateContextRequest
+        {
+            Tenant = tenant, Id = id, SetMetadata = update.Metadata is not null,
+        };
         AddMetadata(message.Metadata, update.Metadata ?? []);
         if (update.ExpiresUnixMs is { } expires)
         {
@@ -148,7 +151,8 @@ internal static class ContextMessages
         RepeatedField<Wire.ContextMetadata> messages, IEnumerable<KeyValuePair<string, string>> metadata) =>
         messages.AddRange(metadata.Select(pair => new Wire.ContextMetadata { Key = pair.Key, Value = pair.Value }));
 
-    private static IReadOnlyList<KeyValuePair<string, string>> ToMetadata(RepeatedField<Wire.ContextMetadata> messages) =>
+    private static IReadOnlyList<KeyValuePair<string, string>> ToMetadata(
+        RepeatedField<Wire.ContextMetadata> messages) =>
         messages.Count <= KeptContext.MetadataMax
             ? [.. messages.Select(pair => KeyValuePair.Create(
                 FieldCheck.Text(pair.Key, "metadata.key", 0, KeptContext.MetadataKeyCharsMax),

@@ -3,17 +3,15 @@ namespace Kimi.Mooncake.Cluster.Contexts;
 /// <summary>Cuts a page out of a list.</summary>
 internal static class ContextPage
 {
-    /// <summary>A page holds no more bytes than this, but always one entry.</summary>
-    public const long BytesMax = 8L << 20;
-
     /// <summary>The page; null where a bound is not in the list.</summary>
     /// <param name="oldestFirst">The whole list.</param>
     /// <param name="query">Which part of it.</param>
     /// <param name="name">An entry's name in the bounds.</param>
     /// <param name="bytes">An entry's share of the bytes.</param>
+    /// <param name="bytesMax">Most bytes of a page, which has one entry in any case.</param>
     /// <param name="isWanted">Whether an entry is to be on a page.</param>
     public static IReadOnlyList<T>? Cut<T>(
-        IEnumerable<T> oldestFirst, ContextQuery query, Func<T, string> name, Func<T, long> bytes,
+        IEnumerable<T> oldestFirst, ContextQuery query, Func<T, string> name, Func<T, long> bytes, long bytesMax,
         Func<T, bool> isWanted)
     {
         List<T> all = [.. oldestFirst];
@@ -39,7 +37,7 @@ internal static class ContextPage
             }
 
             size += bytes(all[i]);
-            if (page.Count > 0 && size > BytesMax)
+            if (page.Count > 0 && size > bytesMax)
             {
                 break;
             }

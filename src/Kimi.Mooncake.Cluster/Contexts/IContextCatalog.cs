@@ -29,7 +29,7 @@ public interface IContextCatalog
     Task<KeptContext?> UpdateAsync(
         string tenant, string id, ContextUpdate update, CancellationToken cancellationToken);
 
-    /// <summary>Forgets a context and the tags that point to it; false where the tenant has none of that name.</summary>
+    /// <summary>Forgets a context and its tags; false where the tenant has none of that name.</summary>
     Task<bool> DeleteAsync(string tenant, string id, CancellationToken cancellationToken);
 
     /// <summary>Unexpired contexts of all tenants that wait to be prefilled, oldest first.</summary>

@@ -39,9 +39,17 @@ internal sealed class CallParser(GatewayOptions options, ModelCard model)
 
         var call = ParseShared(fields, logprobs ? topLogprobs ?? 0 : null);
         var total = fields.Integer("max_completion_tokens", 1, int.MaxValue);
+        var conversation = PromptParser.Conversation(fields, options);
         return call with
         {
-            Prompts = [new PromptInput { Messages = PromptParser.Messages(fields, options), Field = "messages" }],
+            Prompts =
+            [
+                new PromptInput
+                {
+                    Messages = conversation.Messages, Breakpoints = conversation.Breakpoints, Field = "messages",
+                },
+            ],
+            Cache = conversation.Cache,
             MaxTokens = total ?? call.MaxTokens,
             MaxTokensField = total is null ? call.MaxTokensField : "max_completion_tokens",
         };
@@ -169,7 +177,8 @@ internal sealed class CallParser(GatewayOptions options, ModelCard model)
                 "stop", $"a sequence has 1 to {options.StopSequenceCharsMax} characters");
     }
 
-    private static void RefuseUnsupported(JsonFields fields)
+    /// <summary>Refuses what no request for this server may have.</summary>
+    public static void RefuseUnsupported(JsonFields fields)
     {
         foreach (var name in UnsupportedFields)
         {

@@ -1,5 +1,7 @@
 using System.Globalization;
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Gateway.Contexts;
+using Kimi.Mooncake.Tokenization;
 
 namespace Kimi.Mooncake.Gateway.OpenAi;
 
@@ -19,7 +21,11 @@ internal sealed class ChoicePlanner(GatewayOptions options, GatewayParts parts, 
         IReadOnlyList<int> stopTokens = call.IgnoreEos ? [] : parts.Template?.StopTokens ?? [];
         foreach (var prompt in call.Prompts)
         {
-            var tokens = Tokenize(prompt, call);
+            var messageEnds = new List<int>();
+            var tokens = Tokenize(prompt, call, messageEnds);
+            var retain = parts.Template is { } template
+                ? PromptBreakpoint.ToPrefixes(prompt, tokens, messageEnds, template)
+                : [];
             var newTokens = TokensToGenerate(call, prompt, tokens.Length);
             for (var i = 0; i < call.ChoicesPerPrompt; i++)
             {
@@ -38,6 +44,7 @@ internal sealed class ChoicePlanner(GatewayOptions options, GatewayParts parts, 
                         StopTokens = stopTokens,
                         CacheSalt = call.CacheSalt,
                         Tenant = call.Tenant,
+                        Retain = retain,
                         ReportProgress = call.ReturnProgress && i == 0,
                     },
                 });
@@ -47,18 +54,28 @@ internal sealed class ChoicePlanner(GatewayOptions options, GatewayParts parts, 
         return choices;
     }
 
-    private int[] Tokenize(PromptInput prompt, CompletionCall call)
+    /// <summary>Fewest tokens of a conversation: each stands for so many bytes at most.</summary>
+    public static long TokensMin(IEnumerable<ChatMessage> messages, KimiTokenizer tokenizer) =>
+        TokensMin(UnitsOf(messages), tokenizer);
+
+    private static long UnitsOf(IEnumerable<ChatMessage> messages) =>
+        messages.Sum(m => (long)m.Content.Length + (m.Name?.Length ?? 0));
+
+    private static long TokensMin(long units, KimiTokenizer tokenizer)
+    {
+        var bytesPerToken = tokenizer.Vocabulary.TokenBytesMax;
+        return (units + bytesPerToken - 1) / bytesPerToken;
+    }
+
+    private int[] Tokenize(PromptInput prompt, CompletionCall call, List<int> messageEnds)
     {
         if (prompt.Tokens is not null)
         {
             return prompt.Tokens;
         }
 
-        // A token stands for at most so many bytes, and each UTF-16 unit takes at least one: what cannot fit is refused
-        // before the work of tokenizing it.
-        var units = prompt.Text?.Length ?? prompt.Messages!.Sum(m => (long)m.Content.Length + (m.Name?.Length ?? 0));
-        var bytesPerToken = parts.Tokenizer.Vocabulary.TokenBytesMax;
-        var tokensMin = (units + bytesPerToken - 1) / bytesPerToken;
+        // What cannot fit is refused before the work of tokenizing it.
+        var tokensMin = TokensMin(prompt.Text?.Length ?? UnitsOf(prompt.Messages!), parts.Tokenizer);
         if (tokensMin >= parts.Generator.Model.ContextLength)
         {
             throw TooLong(call, prompt, tokensMin, "at least ");
@@ -70,7 +87,7 @@ internal sealed class ChoicePlanner(GatewayOptions options, GatewayParts parts, 
         }
 
         return parts.Template is { } template
-            ? template.Render(prompt.Messages!)
+            ? template.Render(prompt.Messages!, messageEnds: messageEnds)
             : throw ApiException.Unsupported("model", "this model has no conversation format; use /v1/completions");
     }
 

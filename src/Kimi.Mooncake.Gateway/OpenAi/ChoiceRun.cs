@@ -1,6 +1,7 @@
 using System.Runtime.ExceptionServices;
 using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Gateway.Contexts;
 
 namespace Kimi.Mooncake.Gateway.OpenAi;
 
@@ -13,8 +14,10 @@ namespace Kimi.Mooncake.Gateway.OpenAi;
 /// <param name="metrics">Receives the times.</param>
 /// <param name="time">The clock.</param>
 /// <param name="arrivalTimestamp">When the request came.</param>
+/// <param name="context">The context that is used; null where none is.</param>
 internal sealed class ChoiceRun(
-    ITokenGenerator generator, IChoiceSink sink, GatewayMetrics metrics, TimeProvider time, long arrivalTimestamp)
+    ITokenGenerator generator, IChoiceSink sink, GatewayMetrics metrics, TimeProvider time, long arrivalTimestamp,
+    UsedContext? context)
 {
     private Exception? _failure;
 
@@ -67,6 +70,7 @@ internal sealed class ChoiceRun(
                 case PrefillFinished prefill:
                     choice.CachedTokens = prefill.CachedTokens;
                     choice.PrefillSecondsSaved = prefill.SecondsSaved;
+                    await (context?.PrefilledAsync(prefill.CachedTokens, token) ?? Task.CompletedTask);
                     break;
                 case TokenGenerated generated:
                     lastToken = Observe(lastToken);

@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Gateway.Contexts;
 using Kimi.Mooncake.Tokenization;
 
 namespace Kimi.Mooncake.Gateway.OpenAi;
@@ -11,6 +12,9 @@ internal sealed record PromptInput
     public int[]? Tokens { get; init; }
 
     public IReadOnlyList<ChatMessage>? Messages { get; init; }
+
+    /// <summary>Where beginnings of a conversation end that are to be kept.</summary>
+    public IReadOnlyList<PromptBreakpoint> Breakpoints { get; init; } = [];
 
     /// <summary>The field to name when something is wrong with it.</summary>
     public required string Field { get; init; }
@@ -51,4 +55,10 @@ internal sealed record CompletionCall
 
     /// <summary>For whom the call is made; empty where the caller does not say.</summary>
     public string Tenant { get; init; } = "";
+
+    /// <summary>The context that the first message stood for; null where it stood for none.</summary>
+    public CacheReference? Cache { get; init; }
+
+    /// <summary>The context that is used; null where none is.</summary>
+    public UsedContext? Context { get; init; }
 }

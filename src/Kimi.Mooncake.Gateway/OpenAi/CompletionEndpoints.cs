@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Runtime.ExceptionServices;
 using System.Text.Json;
+using Kimi.Mooncake.Gateway.Contexts;
 using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Protocol;
 using Microsoft.AspNetCore.Builder;
@@ -17,13 +18,15 @@ internal sealed class CompletionEndpoints
     private readonly GatewayMetrics _metrics;
     private readonly FailureResponse _failures;
     private readonly ChoicePlanner _planner;
+    private readonly ContextUse _contexts;
     private readonly CancellationToken _stopping;
     private int _inFlight;
 
     private CompletionEndpoints(
         GatewayOptions options, GatewayParts parts, GatewayMetrics metrics, FailureResponse failures,
-        CancellationToken stopping)
+        ContextUse contexts, CancellationToken stopping)
     {
+        _contexts = contexts;
         _options = options;
         _parts = parts;
         _metrics = metrics;
@@ -34,9 +37,9 @@ internal sealed class CompletionEndpoints
 
     public static void Map(
         IEndpointRouteBuilder routes, GatewayOptions options, GatewayParts parts, GatewayMetrics metrics,
-        FailureResponse failures, CancellationToken stopping)
+        FailureResponse failures, ContextUse contexts, CancellationToken stopping)
     {
-        var endpoints = new CompletionEndpoints(options, parts, metrics, failures, stopping);
+        var endpoints = new CompletionEndpoints(options, parts, metrics, failures, contexts, stopping);
         var parser = new CallParser(options, parts.Generator.Model);
         var chat = new ChatShape(parts.Tokenizer.Vocabulary);
         var text = new TextShape(parts.Tokenizer.Vocabulary);
@@ -67,16 +70,28 @@ internal sealed class CompletionEndpoints
 
             var caller = CallerIdentity.Of(context);
             var call = await ReadAsync(context, parse);
+            var choosesSalt = call.CacheSalt.Length > 0 || caller.Namespace is not null;
             call = call with { Tenant = caller.Tenant, CacheSalt = caller.SaltWith(call.CacheSalt) };
+            call = await _contexts.ApplyAsync(call, headers, choosesSalt, context.RequestAborted);
             var choices = _planner.Plan(call, context.TraceIdentifier);
+            if (call.Context is { DryRun: true })
+            {
+                choices.Clear();
+            }
+
             var envelope = new ResponseEnvelope(
                 shape, shape.IdPrefix + context.TraceIdentifier,
                 _parts.Time.GetUtcNow().ToUnixTimeSeconds(), _parts.Generator.Model);
-            await (call.Stream
+            await (call.Stream && choices.Count > 0
                 ? StreamAsync(context, call, choices, envelope, arrival)
                 : AnswerWholeAsync(context, call, choices, envelope, arrival));
             var usage = Choice.Sum(choices);
             _metrics.Count(caller.Tenant, usage);
+            if (call.Context?.TokensSaved is { } saved)
+            {
+                _metrics.CountContextUse(saved);
+            }
+
             span?.SetTag("prompt_tokens", usage.Prompt);
             span?.SetTag("cached_tokens", usage.Cached);
             span?.SetTag("completion_tokens", usage.Completion);
@@ -108,12 +123,13 @@ internal sealed class CompletionEndpoints
     }
 
     /// <summary>Generates until the client goes away or the server has waited long enough for its stop.</summary>
-    private async Task GenerateAsync(HttpContext context, List<Choice> choices, IChoiceSink sink, long arrival)
+    private async Task GenerateAsync(
+        HttpContext context, List<Choice> choices, IChoiceSink sink, UsedContext? used, long arrival)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, _stopping);
         try
         {
-            await new ChoiceRun(_parts.Generator, sink, _metrics, _parts.Time, arrival)
+            await new ChoiceRun(_parts.Generator, sink, _metrics, _parts.Time, arrival, used)
                 .RunAsync(choices, ended.Token);
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
@@ -126,7 +142,7 @@ internal sealed class CompletionEndpoints
         HttpContext context, CompletionCall call, List<Choice> choices, ResponseEnvelope envelope, long arrival)
     {
         var response = new WholeResponse(choices.Count);
-        await GenerateAsync(context, choices, response, arrival);
+        await GenerateAsync(context, choices, response, call.Context, arrival);
 
         var body = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(body, FailureResponse.WriterOptions))
@@ -148,6 +164,7 @@ internal sealed class CompletionEndpoints
             writer.WriteEndObject();
         }
 
+        call.Context?.WriteHeaders(context.Response.Headers);
         context.Response.ContentType = "application/json";
         context.Response.ContentLength = body.WrittenCount;
         await context.Response.BodyWriter.WriteAsync(body.WrittenMemory, context.RequestAborted);
@@ -163,7 +180,7 @@ internal sealed class CompletionEndpoints
         Exception? failure = null;
         try
         {
-            await GenerateAsync(context, choices, stream, arrival);
+            await GenerateAsync(context, choices, stream, call.Context, arrival);
         }
         catch (Exception exception)
         {

@@ -58,10 +58,14 @@ internal sealed class EventStream : IChoiceSink, IDisposable
 
     /// <summary>
     /// Begins the response after a while even without an event, and breaks silences with comments, until cancelled.
+    /// With a context it begins later, since its headers say what the context saved.
     /// </summary>
     public async Task KeepAliveAsync(CancellationToken cancellationToken)
     {
-        await Task.Delay(TimeSpan.FromMilliseconds(_options.StreamStartMs), _time, cancellationToken);
+        var start = _call.Context is null
+            ? TimeSpan.FromMilliseconds(_options.StreamStartMs)
+            : TimeSpan.FromSeconds(_options.StreamKeepAliveSeconds);
+        await Task.Delay(start, _time, cancellationToken);
         await StartAsync(cancellationToken);
         using var ticks = new PeriodicTimer(TimeSpan.FromSeconds(_options.StreamKeepAliveSeconds), _time);
         while (await ticks.WaitForNextTickAsync(cancellationToken))
@@ -158,6 +162,7 @@ internal sealed class EventStream : IChoiceSink, IDisposable
 
         // Asks a reverse proxy not to collect events before it passes them on.
         _response.Headers["X-Accel-Buffering"] = "no";
+        _call.Context?.WriteHeaders(_response.Headers);
     }
 
     private void WriteOpenings()

@@ -4,6 +4,7 @@ using System.Net;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Cluster.Contexts;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 
@@ -36,6 +37,13 @@ internal sealed class FailureResponse(GatewayOptions options, ILogger logger)
             ConductorUnavailableException away => ApiException.NotReady($"The server is not ready: {away.Message}"),
             DrainingException draining => ApiException.NotReady($"The server is not ready: {draining.Message}"),
             WorkerUnavailableException away => ApiException.NotReady($"The server lost its worker: {away.Message}"),
+            ContextLimitException limit => ApiException.Invalid(
+                null, "context_limit_reached", $"The context cannot be kept: {limit.Message}."),
+            ContextsOffException off => new ApiException(
+                HttpStatusCode.NotImplemented, "invalid_request_error", "contexts_off", null,
+                $"This server keeps no contexts: {off.Message}."),
+            ContextCatalogException away => ApiException.NotReady(
+                $"The contexts cannot be read or changed: {away.Message}"),
             BadHttpRequestException bad => new ApiException(
                 (HttpStatusCode)bad.StatusCode, "invalid_request_error", null, null, bad.Message),
             _ => ApiException.Internal($"The server could not process the request ({requestId})."),

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Gateway.Contexts;
 using Kimi.Mooncake.Tokenization;
 
 namespace Kimi.Mooncake.Gateway.OpenAi;
@@ -8,27 +9,46 @@ namespace Kimi.Mooncake.Gateway.OpenAi;
 /// <summary>Reads conversations and prompts out of a request.</summary>
 internal static class PromptParser
 {
-    /// <summary>The field <c>messages</c>.</summary>
-    public static List<ChatMessage> Messages(JsonFields fields, GatewayOptions options)
+    /// <summary>The field <c>messages</c>, and what is to be kept of it.</summary>
+    public static Conversation Conversation(JsonFields fields, GatewayOptions options)
     {
         if (!fields.TryGetArray("messages", out var array))
         {
             throw ApiException.Missing("messages");
         }
 
-        var count = array.Value.GetArrayLength();
+        var breakpoints = new BreakpointParser();
+        var (messages, cache) = Messages(array.Value, options, breakpoints);
+        breakpoints.Read(fields, messages.Count - 1);
+        return new Conversation(messages, cache, breakpoints.Breakpoints);
+    }
+
+    /// <summary>An array of messages; the first one may stand for a context.</summary>
+    public static (IReadOnlyList<ChatMessage> Messages, CacheReference? Cache) Messages(
+        JsonElement array, GatewayOptions options, BreakpointParser breakpoints)
+    {
+        var count = array.GetArrayLength();
         if (count == 0 || count > options.MessagesMax)
         {
             throw ApiException.WrongValue("messages", $"expected 1 to {options.MessagesMax} messages, but got {count}");
         }
 
+        CacheReference? cache = null;
         var messages = new List<ChatMessage>(count);
-        foreach (var element in array.Value.EnumerateArray())
+        var index = 0;
+        foreach (var element in array.EnumerateArray())
         {
-            messages.Add(Message(element, $"messages[{messages.Count}]"));
+            var name = $"messages[{index}]";
+            if (index++ == 0 && CacheReference.TryRead(element, name) is { } reference)
+            {
+                cache = reference;
+                continue;
+            }
+
+            messages.Add(Message(element, name, messages.Count, breakpoints));
         }
 
-        return messages;
+        return (messages, cache);
     }
 
     /// <summary>The field <c>prompt</c>: a text, token ids, or an array of either.</summary>
@@ -123,7 +143,8 @@ internal static class PromptParser
         return new PromptInput { Tokens = tokens, Field = name };
     }
 
-    private static ChatMessage Message(JsonElement element, string name)
+    private static ChatMessage Message(
+        JsonElement element, string name, int index, BreakpointParser breakpoints)
     {
         if (element.ValueKind != JsonValueKind.Object)
         {
@@ -135,7 +156,8 @@ internal static class PromptParser
         if (role is not ("system" or "developer" or "user" or "assistant"))
         {
             throw ApiException.Unsupported(
-                name + ".role", $"expected system, developer, user or assistant, but got {ApiException.Quote(role)}");
+                name + ".role", $"expected system, developer, user or assistant, but got {ApiException.Quote(role)}" +
+                (role == CacheReference.Role ? "; a cache message may only be the first one" : ""));
         }
 
         if (fields.TryGetArray("tool_calls", out var calls) && calls.Value.GetArrayLength() > 0)
@@ -148,10 +170,12 @@ internal static class PromptParser
             throw ApiException.Unsupported(name + ".partial", "this server does not support it yet");
         }
 
-        return new ChatMessage(role == "developer" ? "system" : role, Content(fields, role), fields.Text("name"));
+        var content = Content(fields, role, index, breakpoints);
+        breakpoints.Read(fields, index);
+        return new ChatMessage(role == "developer" ? "system" : role, content, fields.Text("name"));
     }
 
-    private static string Content(JsonFields fields, string role)
+    private static string Content(JsonFields fields, string role, int message, BreakpointParser breakpoints)
     {
         if (!fields.TryGet("content", out var content))
         {
@@ -173,7 +197,9 @@ internal static class PromptParser
         var index = 0;
         foreach (var part in content.EnumerateArray())
         {
-            text.Append(PartText(part, $"{fields.Name("content")}[{index++}]"));
+            var name = $"{fields.Name("content")}[{index++}]";
+            text.Append(PartText(part, name));
+            breakpoints.Read(new JsonFields(part, name + "."), message, text.Length);
         }
 
         return text.ToString();

@@ -1,7 +1,9 @@
 using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Cluster.Contexts;
 using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Gateway;
+using Kimi.Mooncake.Gateway.Contexts;
 using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Host.Serving;
 using Kimi.Mooncake.Store;
@@ -38,6 +40,8 @@ internal sealed record SettingSection(string Name, Type OptionsType)
         new("peer", typeof(PeerOptions)),
         new("remote", typeof(RemoteWorkerOptions)),
         new("gateway", typeof(GatewayOptions)),
+        new("contexts", typeof(ContextCatalogOptions)),
+        new("caching", typeof(ContextCachingOptions)),
         new("tenants", typeof(TenantsOptions)),
         new("status", typeof(StatusOptions)),
         new("logging", typeof(LoggingOptions)),

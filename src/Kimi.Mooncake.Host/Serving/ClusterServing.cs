@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Cluster.Contexts;
 using Kimi.Mooncake.Conductor;
 using Kimi.Mooncake.Gateway;
 using Kimi.Mooncake.Transfer;
@@ -13,11 +14,15 @@ namespace Kimi.Mooncake.Host.Serving;
 /// </summary>
 internal sealed class ClusterServing
 {
+    /// <summary>What a message with a context has beside its texts, at most.</summary>
+    private const int ContextMessageRestBytes = 48 << 10;
+
     private readonly ServeContext _context;
     private readonly ServeOptions _options;
     private readonly PeerChannels _channels;
     private readonly LoadedModel? _model;
     private ConductorLoop? _conductor;
+    private ContextCatalog? _contexts;
     private ServedNode? _node;
 
     private ClusterServing(ServeContext context)
@@ -62,8 +67,8 @@ internal sealed class ClusterServing
         if (serving._options.Role.HasFlag(ServeRoles.Gateway))
         {
             var generator = serving.OpenGenerator();
-            var http = await context.StartGatewayAsync(generator, serving._model!, cancellationToken)
-                .ConfigureAwait(false);
+            var http = await context.StartGatewayAsync(
+                generator, serving.ContextsForGateway(), serving._model!, cancellationToken).ConfigureAwait(false);
             return new ServedProcess(http, rpc, serving._model!.Id, serving._model.Fingerprint, refused);
         }
 
@@ -82,6 +87,9 @@ internal sealed class ClusterServing
             _conductor = NewConductor(_context);
             services.Add(RpcService.Of(
                 new ConductorService(_conductor, _context.Time), Wire.Conductor.Descriptor));
+            _contexts = _context.OpenContexts(
+                _model, _context.Bind<PeerOptions>().MessageBytesMax - ContextMessageRestBytes);
+            services.Add(RpcService.Of(new ContextsService(_contexts), Wire.Contexts.Descriptor));
         }
 
         if (_options.IsNode)
@@ -123,6 +131,13 @@ internal sealed class ClusterServing
             _context.CardOf(_model!), router, new WorkerClient(_channels.Get, _context.Time), options,
             _context.Bind<RetryOptions>(), _context.Time, logger));
     }
+
+    /// <summary>Of the process with the conductor, so that all gateways of a cluster have the same.</summary>
+    private IContextCatalog? ContextsForGateway() => _conductor is not null
+        ? _contexts
+        : new RemoteContextCatalog(
+            _channels.Get(_options.Conductor), _options.Conductor,
+            TimeSpan.FromMilliseconds(_context.Bind<RemoteWorkerOptions>().StatusTimeoutMs), _context.Time);
 
     private async Task StartStatusAsync(CancellationToken cancellationToken)
     {

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Kimi.Mooncake.Cluster.Contexts;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Gateway;
 using Kimi.Mooncake.Host.Configuration;
@@ -69,7 +70,7 @@ internal sealed class MooncakeServer : IAsyncDisposable
         {
             throw new CommandException($"cannot listen on {Listeners(context)}: {fault.Message}");
         }
-        catch (StoreException fault)
+        catch (Exception fault) when (fault is StoreException or ContextCatalogException)
         {
             throw new CommandException(fault.Message);
         }
@@ -82,7 +83,8 @@ internal sealed class MooncakeServer : IAsyncDisposable
         var worker = context.Parts.Keep(new KimiWorker(
             model, context.Bind<WorkerOptions>(), context.Bind<EngineOptions>(), context.OpenStore(model),
             context.Bind<StoreConnectorOptions>(), context.Time, context.Logger("Worker")));
-        var address = await context.StartGatewayAsync(worker, model, cancellationToken).ConfigureAwait(false);
+        var address = await context.StartGatewayAsync(worker, context.OpenContexts(model), model, cancellationToken)
+            .ConfigureAwait(false);
         return new ServedProcess(
             address, Rpc: null, worker.Model.ModelId, worker.Model.Fingerprint,
             new TaskCompletionSource<string>().Task);

@@ -1,7 +1,9 @@
 using System.Security.Cryptography;
 using Kimi.Mooncake.Cluster;
+using Kimi.Mooncake.Cluster.Contexts;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Gateway;
+using Kimi.Mooncake.Gateway.Contexts;
 using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Host.Configuration;
 using Kimi.Mooncake.Store;
@@ -41,9 +43,8 @@ internal sealed record ServeContext(
         }
 
         // A store's folder belongs to one model and layout; serving another one in between must not empty it.
+        var ownFolder = options with { Directory = Path.Combine(options.Directory, FolderOf(model)) };
         var layout = KimiWorker.LayoutOf(model, Bind<WorkerOptions>());
-        var name = $"{model.Fingerprint[..FolderFingerprintDigits]}-{layout.BlockTokens}";
-        var ownFolder = options with { Directory = Path.Combine(options.Directory, name) };
         var tenants = Tenants();
         var store = Parts.Keep(KvBlockStore.Open(ownFolder, layout, model.Fingerprint, logger, Time));
         if (tenants is not null)
@@ -74,15 +75,43 @@ internal sealed record ServeContext(
         }
     }
 
+    /// <summary>Opens the catalog of contexts; null, said in the log, where there is no folder for it.</summary>
+    /// <param name="model">The model that is served; null where this process does not know it.</param>
+    /// <param name="bytesMax">Most bytes of a context that other processes can be sent.</param>
+    /// <exception cref="ContextCatalogException">It cannot be opened.</exception>
+    public ContextCatalog? OpenContexts(LoadedModel? model, int bytesMax = int.MaxValue)
+    {
+        var options = Bind<ContextCatalogOptions>();
+        var logger = Logger("Cluster");
+        var store = Bind<KvBlockStoreOptions>().Directory;
+        if (options.Directory.Length == 0 && store.Length == 0)
+        {
+            ServingLog.ContextsOff(logger);
+            return null;
+        }
+
+        var beside = model is null ? "contexts" : $"{FolderOf(model)}-contexts";
+        var directory = options.Directory.Length > 0 ? options.Directory : Path.Combine(store, beside);
+        options = options with
+        {
+            Directory = directory, ContextBytesMax = Math.Min(options.ContextBytesMax, bytesMax),
+        };
+        return Parts.Keep(ContextCatalog.Open(options, Time, logger));
+    }
+
     /// <summary>Opens the HTTP API over a generator.</summary>
     /// <exception cref="IOException">The port is in use.</exception>
     public async Task<Uri> StartGatewayAsync(
-        ITokenGenerator generator, LoadedModel model, CancellationToken cancellationToken)
+        ITokenGenerator generator, IContextCatalog? contexts, LoadedModel model, CancellationToken cancellationToken)
     {
         var tokenizer = ModelTokenizer.Of(model.File);
         var parts = new GatewayParts(
             generator, tokenizer, ModelTokenizer.TemplateOf(tokenizer, Loggers), Time, Loggers, NewSeed(),
-            Tenants());
+            Tenants())
+        {
+            Contexts = contexts,
+            Caching = Bind<ContextCachingOptions>(),
+        };
         var gateway = Parts.Keep(GatewayServer.Create(Bind<GatewayOptions>(), parts));
         await gateway.StartAsync(cancellationToken).ConfigureAwait(false);
         return gateway.Address;
@@ -92,6 +121,12 @@ internal sealed record ServeContext(
     public ModelCard CardOf(LoadedModel model) => new(
         model.Id, model.Config.ContextLength, model.Config.VocabularySize, model.Fingerprint,
         KimiWorker.LayoutOf(model, Bind<WorkerOptions>()), Time.GetUtcNow().ToUnixTimeSeconds());
+
+    private string FolderOf(LoadedModel model)
+    {
+        var blockTokens = KimiWorker.LayoutOf(model, Bind<WorkerOptions>()).BlockTokens;
+        return $"{model.Fingerprint[..FolderFingerprintDigits]}-{blockTokens}";
+    }
 
     /// <summary>Where the seeds of requests without one start; nobody outside can guess it.</summary>
     private static ulong NewSeed()

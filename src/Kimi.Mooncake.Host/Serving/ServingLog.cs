@@ -12,6 +12,10 @@ internal static partial class ServingLog
         Message = "The chat endpoint is off: {Reason}")]
     public static partial void ChatOff(ILogger logger, string reason);
 
+    [LoggerMessage(EventId = 3, EventName = "ContextsOff", Level = LogLevel.Information,
+        Message = "No contexts are kept: neither contexts.directory nor store.directory is set")]
+    public static partial void ContextsOff(ILogger logger);
+
     [LoggerMessage(EventId = 20, EventName = "TracingOff", Level = LogLevel.Information,
         Message = "Tracing is off: telemetry.otlp_endpoint is empty")]
     public static partial void TracingOff(ILogger logger);

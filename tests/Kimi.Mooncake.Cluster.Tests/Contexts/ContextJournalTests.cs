@@ -71,7 +71,7 @@ internal sealed class ContextJournalTests
         }
 
         using var reopened = ContextSamples.Open(_folder.Path, _time);
-        var copy = _folder.Names().Single(name => name.StartsWith("contexts.journal.damaged-", StringComparison.Ordinal));
+        var copy = _folder.Names().Single(name => name.Contains(".damaged-", StringComparison.Ordinal));
         Assert.That(await ContextSamples.DescribeAsync(reopened), Does.Contain("later"));
         Assert.That((await ContextSamples.DescribeAsync(reopened)).Split('\n'), Is.SupersetOf(states[1].Split('\n')));
         Assert.That(await File.ReadAllBytesAsync(_folder.File(copy)), Is.EqualTo(bytes[ends[1]..]));

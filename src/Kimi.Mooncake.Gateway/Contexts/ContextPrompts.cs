@@ -1,0 +1,76 @@
+using System.Text.Json;
+using Kimi.Mooncake.Cluster.Contexts;
+using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Gateway.OpenAi;
+using Kimi.Mooncake.Tokenization;
+
+namespace Kimi.Mooncake.Gateway.Contexts;
+
+/// <summary>The messages of contexts, and their tokens.</summary>
+/// <param name="options">Limits.</param>
+/// <param name="parts">Tokenizer, template and model.</param>
+internal sealed class ContextPrompts(GatewayOptions options, GatewayParts parts)
+{
+    /// <summary>
+    /// Whether a context's model is the served one: its name, or the name of its family, which goes on after a dash.
+    /// </summary>
+    public static bool IsModel(string model, string servedModel) =>
+        model.Length > 0 && (model == servedModel || servedModel.StartsWith(model + "-", StringComparison.Ordinal));
+
+    /// <summary>The messages of a stored context.</summary>
+    public IReadOnlyList<ChatMessage> Read(KeptContext context)
+    {
+        var json = new Utf8JsonReader(context.Messages.Span, new JsonReaderOptions { MaxDepth = options.JsonDepthMax });
+        return PromptParser.Messages(JsonElement.ParseValue(ref json), options, new BreakpointParser()).Messages;
+    }
+
+    /// <summary>Number of tokens of the messages in a request for a new context.</summary>
+    /// <exception cref="ApiException">They are not as they must be, or leave no room for an answer.</exception>
+    public int CountTokens(JsonFields fields)
+    {
+        var conversation = PromptParser.Conversation(fields, options);
+        return conversation.Cache is null
+            ? Render(conversation.Messages).Length
+            : throw ApiException.Unsupported("messages[0].role", "a context cannot begin with another one");
+    }
+
+    /// <summary>Tokens of a context: the beginning of every conversation that begins with its messages.</summary>
+    /// <exception cref="ApiException">They leave no room for an answer, or the model has no conversations.</exception>
+    public int[] Render(IReadOnlyList<ChatMessage> messages)
+    {
+        var template = parts.Template
+            ?? throw ApiException.Unsupported("model", "this model has no conversation format");
+        var contextLength = parts.Generator.Model.ContextLength;
+        var atLeast = ChoicePlanner.TokensMin(messages, parts.Tokenizer);
+        if (atLeast >= contextLength)
+        {
+            throw TooLong($"at least {atLeast}", contextLength);
+        }
+
+        var tokens = template.Render(messages, openAssistantTurn: false);
+        return tokens.Length < contextLength ? tokens : throw TooLong($"{tokens.Length}", contextLength);
+    }
+
+    /// <summary>What prefills a context and has its blocks kept.</summary>
+    /// <param name="context">The context.</param>
+    /// <param name="tokens">Its tokens.</param>
+    public GenerationRequest Request(KeptContext context, int[] tokens)
+    {
+        var left = context.ExpiresUnixMs - parts.Time.GetUtcNow().ToUnixTimeMilliseconds();
+        var seconds = (int)Math.Max(1, (left + 999) / 1000);
+        return new GenerationRequest
+        {
+            RequestId = $"context-{context.Id}",
+            PromptTokens = tokens,
+            MaxNewTokens = 1,
+            CacheSalt = context.CacheSalt,
+            Tenant = context.Tenant,
+            Retain = [new RetainedPrefix(tokens.Length, new BlockRetention(PinKind.Soft, seconds), BlockClass.Context)],
+        };
+    }
+
+    private static ApiException TooLong(string tokens, int contextLength) => ApiException.ContextExceeded(
+        "messages",
+        $"This model's maximum context length is {contextLength} tokens, but the context has {tokens} tokens and " +
+        "leaves no room for an answer.");
+}
