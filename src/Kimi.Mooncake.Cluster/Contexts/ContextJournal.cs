@@ -121,13 +121,13 @@ internal sealed class ContextJournal : IDisposable
         _file.Dispose();
         _file = file;
         Bytes = file.Position;
-        _isBroken = false;
     }
 
     public void Dispose() => _file.Dispose();
 
+    // Without a buffer: what could not be written must not be written later.
     private static FileStream OpenFile(string path, FileMode mode) =>
-        new(path, mode, FileAccess.ReadWrite, FileShare.Read | FileShare.Delete);
+        new(path, mode, FileAccess.ReadWrite, FileShare.Read | FileShare.Delete, bufferSize: 0);
 
     private static void Write(FileStream file, Wire.ContextJournalEntry entry)
     {
