@@ -14,7 +14,9 @@ internal enum BlockEncoding : byte
     ShuffledDeflate = 1,
 }
 
-/// <summary>When a block goes, on the wall clock, in milliseconds since 1970; <see cref="long.MaxValue"/> never.</summary>
+/// <summary>
+/// When a block goes, on the wall clock, in milliseconds since 1970; <see cref="long.MaxValue"/> never.
+/// </summary>
 internal readonly record struct StoredRetention(PinKind Pin, long PinUntilMs, long ExpiresMs, int Priority)
 {
     /// <summary>What is left of it.</summary>
@@ -49,9 +51,10 @@ internal readonly record struct BlockHeader(
 
 /// <summary>
 /// The header before each block in the log, little-endian: magic 4, version 2, header bytes 2, key 32, parent key 32,
-/// identity 16, payload bytes 4, stored bytes 4, CRC-32C of the stored bytes 4 (0 where they are the payload), tokens 4,
-/// pin's end 8, expiry 8, time of the put 8, pin 1, priority 1, class 1, encoding 1, layers 2, bytes of the tenant's name
-/// 2, name 120, CRC-32C of each layer's payload 4 each, padding, and last CRC-32C of the header before it 4.
+/// identity 16, payload bytes 4, stored bytes 4, CRC-32C of the stored bytes 4 (0 where they are the payload), tokens
+/// 4, pin's end 8, expiry 8, time of the put 8, pin 1, priority 1, class 1, encoding 1, layers 2, bytes of the
+/// tenant's name 2, name 120, CRC-32C of each layer's payload 4 each, padding, and last CRC-32C of the header before
+/// it 4.
 /// </summary>
 internal static class BlockRecord
 {
@@ -132,7 +135,9 @@ internal static class BlockRecord
 
     /// <summary>Version of the record that begins here; 0 where none does.</summary>
     public static int VersionOf(ReadOnlySpan<byte> start) =>
-        BinaryPrimitives.ReadUInt32LittleEndian(start) == Magic ? BinaryPrimitives.ReadUInt16LittleEndian(start[4..]) : 0;
+        BinaryPrimitives.ReadUInt32LittleEndian(start) == Magic
+            ? BinaryPrimitives.ReadUInt16LittleEndian(start[4..])
+            : 0;
 
     public static BlockKey Key(ReadOnlySpan<byte> header) => new(header.Slice(KeyAt, BlockKey.SizeBytes));
 

@@ -3,8 +3,8 @@ using Kimi.Mooncake.Core;
 namespace Kimi.Mooncake.Store;
 
 /// <summary>
-/// Is told which blocks can be found. Called in the order of events, by one thread at a time, on whichever thread caused
-/// or met them; must be quick and must not throw.
+/// Is told which blocks can be found. Called in the order of events, by one thread at a time, on whichever thread
+/// caused or met them; must be quick and must not throw.
 /// </summary>
 public interface IStoreListener
 {

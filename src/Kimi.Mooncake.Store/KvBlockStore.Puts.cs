@@ -11,7 +11,9 @@ public sealed partial class KvBlockStore
     /// <param name="key">Its key.</param>
     /// <param name="parent">Key of the block before it; kept with the block. Default or its own: none.</param>
     /// <param name="block">Exactly <see cref="BlockBytes"/> bytes.</param>
-    /// <param name="attributes">Whose it is and how long it is kept; null: <see cref="BlockAttributes.Default"/>.</param>
+    /// <param name="attributes">
+    /// Whose it is and how long it is kept; null: <see cref="BlockAttributes.Default"/>.
+    /// </param>
     /// <returns>
     /// What became of it. May wait up to <see cref="KvBlockStoreOptions.PutWaitMsMax"/> for the disk.
     /// </returns>

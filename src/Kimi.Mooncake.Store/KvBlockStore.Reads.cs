@@ -354,6 +354,7 @@ public sealed partial class KvBlockStore
 
         private readonly ReadOnlySpan<BlockKey> _keys = keys;
         private int _asked;
+        private long _last = StoredBlock.Nowhere;
 
         /// <summary>Call before each read.</summary>
         public void Advance(int next)
@@ -373,14 +374,24 @@ public sealed partial class KvBlockStore
                 store.LeaseForRead(part, addresses);
                 foreach (var address in addresses[..part.Length])
                 {
-                    if (address >= 0 && store._options.ReadAheadBytes > 0)
-                    {
-                        store._device.ReadAhead(address, store._geometry.EntryBytes);
-                    }
+                    Ask(address);
                 }
 
                 _asked += part.Length;
             }
+        }
+
+        // What follows in the file on what was read before the system reads ahead by itself, and better.
+        private void Ask(long address)
+        {
+            var bytes = store._geometry.EntryBytes;
+            var follows = address > _last && address <= _last + (2 * bytes);
+            if (address >= 0 && !follows && store._options.ReadAheadBytes > 0)
+            {
+                store._device.ReadAhead(address, bytes);
+            }
+
+            _last = address;
         }
     }
 

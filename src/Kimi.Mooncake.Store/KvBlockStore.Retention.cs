@@ -20,7 +20,9 @@ public sealed partial class KvBlockStore
     /// <returns>How many of them are stored.</returns>
     public int Unpin(ReadOnlySpan<BlockKey> keys) => ForEach(keys, (id, _) => _catalog.Unpin(id));
 
-    /// <summary>Counts a use of blocks whose bytes came from elsewhere, so that they are kept as if read here.</summary>
+    /// <summary>
+    /// Counts a use of blocks whose bytes came from elsewhere, so that they are kept as if read here.
+    /// </summary>
     /// <param name="keys">Any keys; those that are not stored are passed over.</param>
     public void Touch(ReadOnlySpan<BlockKey> keys) => ForEach(keys, (id, now) => _catalog.Index.Use(id, now));
 

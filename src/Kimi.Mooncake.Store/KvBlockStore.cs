@@ -232,7 +232,9 @@ public sealed partial class KvBlockStore : IAsyncDisposable
         }
     }
 
-    /// <summary>Whether what is found belongs to another version, model or layout; the manifest is ours from here on.</summary>
+    /// <summary>
+    /// Whether what is found belongs to another version, model or layout; the manifest is ours from here on.
+    /// </summary>
     private bool IsOfNoUse(IReadOnlyList<FoundSegment> found)
     {
         var manifest = StoreManifest.Read(_options.Directory);

@@ -73,7 +73,9 @@ public sealed record KvBlockStoreOptions
     [Setting("Reads from disk after which a block is kept in memory again.", Unit = "reads", Min = 1, Max = 250)]
     public int PromoteAfterReads { get; init; } = 1;
 
-    /// <summary>How long a block that is being read from disk is protected from eviction; renewed by long reads.</summary>
+    /// <summary>
+    /// How long a block that is being read from disk is protected from eviction; renewed by long reads.
+    /// </summary>
     [Setting("How long a block that is being read is protected from eviction; long reads renew it.", Unit = "ms",
         Min = 1, Max = 600_000)]
     public int ReadLeaseMs { get; init; } = 5_000;

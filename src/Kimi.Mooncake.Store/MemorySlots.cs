@@ -3,9 +3,10 @@ using System.Runtime.InteropServices;
 namespace Kimi.Mooncake.Store;
 
 /// <summary>
-/// The memory tier: slots of one block each, with the checksums of the block's layers. A slot is free, owned by a block,
-/// or pinned by somebody who reads or fills it, or owned and pinned. What is owned and not pinned, durable and not used
-/// lately may be reclaimed (second chance). All members but the pointers are called under the catalog's lock.
+/// The memory tier: slots of one block each, with the checksums of the block's layers. A slot is free, owned by a
+/// block, or pinned by somebody who reads or fills it, or owned and pinned. What is owned and not pinned, durable and
+/// not used lately may be reclaimed (second chance). All members but the pointers are called under the catalog's
+/// lock.
 /// </summary>
 internal sealed unsafe class MemorySlots : IDisposable
 {
@@ -168,7 +169,8 @@ internal sealed unsafe class MemorySlots : IDisposable
         if (_freeCount + owned + loose != Count || waiting != _waiting)
         {
             throw new InvalidOperationException(
-                $"slots: {_freeCount} free + {owned} owned + {loose} pinned != {Count}, or {waiting} waiting != {_waiting}");
+                $"slots: {_freeCount} free + {owned} owned + {loose} pinned != {Count}, or {waiting} waiting " +
+                $"!= {_waiting}");
         }
     }
 

@@ -3,8 +3,8 @@ using Kimi.Mooncake.Core;
 namespace Kimi.Mooncake.Store;
 
 /// <summary>
-/// Room in the memory tier for one block that is being written, by this process or by a peer. Nothing of it can be found
-/// before the commit, and nothing of it changes after. Not to be used by two threads at once.
+/// Room in the memory tier for one block that is being written, by this process or by a peer. Nothing of it can be
+/// found before the commit, and nothing of it changes after. Not to be used by two threads at once.
 /// </summary>
 public sealed class PutReservation : IDisposable
 {

@@ -20,7 +20,7 @@ internal enum RecordRead
 internal sealed class RecordReader(RecordFormat format, RecordReader.Source source)
 {
     // Read in steps that are still in the processor's cache when they are checked.
-    private const int StepBytes = 256 << 10;
+    private const int StepBytes = 4 << 20;
 
     /// <summary>Fills a span from the log; false when the file is gone or ends early.</summary>
     /// <exception cref="IOException">The disk fails.</exception>

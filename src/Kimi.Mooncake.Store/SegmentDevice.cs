@@ -133,7 +133,9 @@ internal sealed unsafe class SegmentDevice : StorageDeviceBase
     {
         Interlocked.Increment(ref _writing);
         ThreadPool.UnsafeQueueUserWorkItem(
-            _ => Write(sourceAddress, FirstSegment + segmentId, (long)destinationAddress, (int)numBytesToWrite, callback, context),
+            _ => Write(
+                sourceAddress, FirstSegment + segmentId, (long)destinationAddress, (int)numBytesToWrite, callback,
+                context),
             null);
     }
 

@@ -23,10 +23,10 @@ internal readonly record struct IndexEntry(
 
 /// <summary>
 /// The index file beside each segment: entries of 128 bytes, each with its own CRC-32C, appended after the blocks that
-/// they name are on disk. Little-endian: key 32, parent key 32, offset in the segment 4, bytes in the log 4, hash of the
-/// tenant's name 8, time of the put 8, pin's end 8, expiry 8, tokens 4, kind 1, pin 1, priority 1, class 1, encoding 1,
-/// spare 11, CRC 4. The CRC also covers the store's identity and the segment's number, which are not written: an entry of
-/// another model, layout or segment does not pass.
+/// they name are on disk. Little-endian: key 32, parent key 32, offset in the segment 4, bytes in the log 4, hash of
+/// the tenant's name 8, time of the put 8, pin's end 8, expiry 8, tokens 4, kind 1, pin 1, priority 1, class 1,
+/// encoding 1, spare 11, CRC 4. The CRC also covers the store's identity and the segment's number, which are not
+/// written: an entry of another model, layout or segment does not pass.
 /// </summary>
 internal static class SegmentIndex
 {

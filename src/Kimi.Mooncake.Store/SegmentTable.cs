@@ -147,7 +147,8 @@ internal sealed class SegmentTable(StoreGeometry geometry, RetentionIndex<Stored
             if (count != segment.Blocks || bytes != segment.LiveBytes)
             {
                 throw new InvalidOperationException(
-                    $"segment {segment.Number}: {count} blocks of {bytes} bytes != {segment.Blocks} of {segment.LiveBytes}");
+                    $"segment {segment.Number}: {count} blocks of {bytes} bytes != {segment.Blocks} of " +
+                    $"{segment.LiveBytes}");
             }
 
             blocks += count;

@@ -196,7 +196,8 @@ internal sealed class StoreCompactor : IDisposable
         {
             var last = keys.Count > 0 ? _catalog.FindAt(keys[^1].Key, keys[^1].Address) : -1;
             keys.Clear();
-            for (var id = last >= 0 ? _catalog.Index.Data(last).Next : segment.First; id >= 0 && keys.Count < BatchStep;)
+            var id = last >= 0 ? _catalog.Index.Data(last).Next : segment.First;
+            while (id >= 0 && keys.Count < BatchStep)
             {
                 ref var block = ref _catalog.Index.Data(id);
                 if ((block.Marks & BlockMarks.Moving) == 0)

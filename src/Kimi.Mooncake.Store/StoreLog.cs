@@ -3,10 +3,10 @@ using FASTER.core;
 namespace Kimi.Mooncake.Store;
 
 /// <summary>
-/// FASTER's log as the store uses it: FASTER hands out addresses, keeps the write buffer and writes pages. Only one thread
-/// appends at a time. FASTER never reads the files nor truncates: each process begins a log of its own behind the last
-/// segment that it finds, and everything is reached by the addresses in the segment indexes. Addresses here count from
-/// the start of segment 0, FASTER's from the start of its log.
+/// FASTER's log as the store uses it: FASTER hands out addresses, keeps the write buffer and writes pages. Only one
+/// thread appends at a time. FASTER never reads the files nor truncates: each process begins a log of its own behind
+/// the last segment that it finds, and everything is reached by the addresses in the segment indexes. Addresses here
+/// count from the start of segment 0, FASTER's from the start of its log.
 /// </summary>
 internal sealed unsafe class StoreLog : IDisposable
 {

@@ -6,8 +6,8 @@ namespace Kimi.Mooncake.Store;
 
 /// <summary>
 /// The file that says what a folder holds. Lines: <c>kv-store VERSION</c>, <c>layout TEXT</c>, <c>fingerprint TEXT</c>,
-/// <c>segment BYTES</c>, <c>payload BYTES</c>, <c>layers COUNT</c>, <c>crc HEX</c>: CRC-32C of the lines before it. The first
-/// and the last line are the same in every version.
+/// <c>segment BYTES</c>, <c>payload BYTES</c>, <c>layers COUNT</c>, <c>crc HEX</c>: CRC-32C of the lines before it.
+/// The first and the last line are the same in every version.
 /// </summary>
 internal sealed record StoreManifest(
     int Version, string Layout, string Fingerprint, long SegmentBytes, int PayloadBytes, int LayerCount)

@@ -3,9 +3,9 @@ using Microsoft.Extensions.Logging;
 namespace Kimi.Mooncake.Store;
 
 /// <summary>
-/// Finds again what earlier runs left, while the store serves: replays the segments' indexes, oldest first, as they were
-/// written. Reads no block: a block is checked when it is read. What was put or removed since the store was opened is
-/// newer than everything found.
+/// Finds again what earlier runs left, while the store serves: replays the segments' indexes, oldest first, as they
+/// were written. Reads no block: a block is checked when it is read. What was put or removed since the store was
+/// opened is newer than everything found.
 /// </summary>
 internal sealed class StoreScanner(
     StoreGeometry geometry, SegmentDevice device, BlockCatalog catalog, RecordReader reader,
@@ -17,7 +17,8 @@ internal sealed class StoreScanner(
     private int _left;
     private int _total;
 
-    public StoreScan State => new(Volatile.Read(ref _left), Volatile.Read(ref _total), Interlocked.Read(ref counters.Recovered));
+    public StoreScan State => new(
+        Volatile.Read(ref _left), Volatile.Read(ref _total), Interlocked.Read(ref counters.Recovered));
 
     /// <summary>Notes what is to be looked at, before anything is served.</summary>
     /// <param name="segments">Numbers and bytes of the segments, ascending.</param>

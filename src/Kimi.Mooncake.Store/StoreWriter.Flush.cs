@@ -194,7 +194,9 @@ internal sealed partial class StoreWriter
         }
     }
 
-    /// <summary>Writes a segment's index: first what was removed, then what is new, then what is kept otherwise.</summary>
+    /// <summary>
+    /// Writes a segment's index: first what was removed, then what is new, then what is kept otherwise.
+    /// </summary>
     private bool Write(int segment, SegmentChange change)
     {
         var entries = new List<IndexEntry>(change.Appended.Count + change.Amendments.Count);

@@ -5,9 +5,9 @@ using Microsoft.Extensions.Logging;
 namespace Kimi.Mooncake.Store;
 
 /// <summary>
-/// The writing side: appends blocks to the log and makes them durable in batches. A block becomes durable in this order:
-/// record in the segment file, file written down, index entry written down. Until then it stays in the memory tier, or
-/// where it was before it was moved.
+/// The writing side: appends blocks to the log and makes them durable in batches. A block becomes durable in this
+/// order: record in the segment file, file written down, index entry written down. Until then it stays in the memory
+/// tier, or where it was before it was moved.
 /// </summary>
 internal sealed partial class StoreWriter : IDisposable
 {

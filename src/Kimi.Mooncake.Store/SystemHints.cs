@@ -9,8 +9,8 @@ internal static partial class SystemHints
     private const int HugePages = 14; // MADV_HUGEPAGE
     private const int WillNeed = 3; // POSIX_FADV_WILLNEED
 
-    // The kernel takes no more of one request than the disk takes at once.
-    private const long AheadStepBytes = 128 << 10;
+    // More than this the kernel may not take of one request.
+    private const long AheadStepBytes = 4 << 20;
 
     /// <summary>Asks for large pages, which are faulted in quickly.</summary>
     public static void UseHugePages(nint memory, long bytes)

@@ -5,8 +5,9 @@ using Kimi.Mooncake.Core;
 namespace Kimi.Mooncake.Store;
 
 /// <summary>
-/// The names behind the hashes in index entries, in a file beside the segments: one line each, CRC-32C in hexadecimal, a
-/// space, the name percent-encoded. A name that is lost is found again in the blocks' records. Any thread may call.
+/// The names behind the hashes in index entries, in a file beside the segments: one line each, CRC-32C in
+/// hexadecimal, a space, the name percent-encoded. A name that is lost is found again in the blocks' records. Any
+/// thread may call.
 /// </summary>
 internal sealed class TenantNames
 {
