@@ -128,7 +128,7 @@ internal static class ConductorMessages
         return new RouteQuery
         {
             RequestId = FieldCheck.Text(message.RequestId, "request_id", 1, GenerationMessages.RequestIdCharsMax),
-            Tenant = FieldCheck.Text(message.Tenant, "tenant", 0, GenerationMessages.TenantCharsMax),
+            Tenant = FieldCheck.Tenant(message.Tenant),
             PromptTokens = prompt,
             SequenceTokensMax = FieldCheck.Count(message.SequenceTokensMax, "sequence_tokens_max", min: prompt),
             BlockKeys = BlockKeyMessages.ToKeys(message.BlockKeys, "block_keys"),

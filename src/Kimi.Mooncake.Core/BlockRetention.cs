@@ -58,6 +58,9 @@ public readonly record struct BlockRetention(
 /// <param name="Class">What it belongs to.</param>
 public sealed record BlockAttributes(string Tenant, BlockRetention Retention, BlockClass Class)
 {
+    /// <summary>Longest name of a tenant, in bytes of UTF-8: as much as stored blocks have room for.</summary>
+    public const int TenantBytesMax = 120;
+
     /// <summary>A prompt's block of nobody in particular.</summary>
     public static BlockAttributes Default { get; } = new("", default, BlockClass.Prompt);
 }

@@ -1,3 +1,6 @@
+using System.Text;
+using Kimi.Mooncake.Core;
+
 namespace Kimi.Mooncake.Protocol;
 
 /// <summary>Checks of single fields of a message; each failure names the field and what is accepted.</summary>
@@ -78,6 +81,18 @@ public static class FieldCheck
         return value.Length >= min && value.Length <= max
             ? value
             : throw Fault(field, $"text of {value.Length} characters", $"{min} to {max} characters");
+    }
+
+    /// <summary>The name of a tenant, or none.</summary>
+    /// <param name="value">What was found.</param>
+    /// <exception cref="InvalidDataException">It is longer than stored blocks have room for.</exception>
+    public static string Tenant(string value)
+    {
+        ArgumentNullException.ThrowIfNull(value);
+        var bytes = Encoding.UTF8.GetByteCount(value);
+        return bytes <= BlockAttributes.TenantBytesMax
+            ? value
+            : throw Fault("tenant", $"a name of {bytes} bytes", $"at most {BlockAttributes.TenantBytesMax} in UTF-8");
     }
 
     /// <summary>What is thrown for a field that is not as it must be.</summary>

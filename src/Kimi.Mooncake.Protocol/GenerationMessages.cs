@@ -13,8 +13,8 @@ public static class GenerationMessages
     /// <summary>Longest cache salt, in characters.</summary>
     public const int CacheSaltCharsMax = 4096;
 
-    /// <summary>Longest name of a tenant, in characters.</summary>
-    public const int TenantCharsMax = 128;
+    /// <summary>Longest name of a tenant, in characters, of which each is one byte where they are ASCII.</summary>
+    public const int TenantCharsMax = BlockAttributes.TenantBytesMax;
 
     /// <summary>Longest address of another process, in characters.</summary>
     public const int AddressCharsMax = 1024;
@@ -79,7 +79,7 @@ public static class GenerationMessages
             CacheSalt = FieldCheck.Text(message.CacheSalt, "cache_salt", 0, CacheSaltCharsMax),
             ReportProgress = message.ReportProgress,
             GeneratedTokens = FieldCheck.Tokens(message.GeneratedTokens, "generated_tokens"),
-            Tenant = FieldCheck.Text(message.Tenant, "tenant", 0, TenantCharsMax),
+            Tenant = FieldCheck.Tenant(message.Tenant),
             PrefillAddress = FieldCheck.Text(message.PrefillAddress, "prefill_address", 0, AddressCharsMax),
             SourceAddress = FieldCheck.Text(message.SourceAddress, "source_address", 0, AddressCharsMax),
             SourceBlocks = FieldCheck.Count(message.SourceBlocks, "source_blocks", min: 0),

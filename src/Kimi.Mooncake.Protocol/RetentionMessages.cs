@@ -53,7 +53,7 @@ public static class RetentionMessages
     {
         ArgumentNullException.ThrowIfNull(message);
         return new BlockAttributes(
-            FieldCheck.Text(message.Tenant, "tenant", 0, GenerationMessages.TenantCharsMax),
+            FieldCheck.Tenant(message.Tenant),
             ToRetention(message.Retention),
             ToClass(message.BlockClass));
     }

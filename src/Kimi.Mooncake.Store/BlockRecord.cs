@@ -59,7 +59,7 @@ internal readonly record struct BlockHeader(
 internal static class BlockRecord
 {
     /// <summary>Most bytes of a tenant's name in UTF-8.</summary>
-    public const int TenantBytesMax = 120;
+    public const int TenantBytesMax = BlockAttributes.TenantBytesMax;
 
     /// <summary>Where the layers' checksums begin.</summary>
     public const int LayersAt = 256;

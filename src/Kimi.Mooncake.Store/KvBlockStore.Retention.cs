@@ -38,7 +38,9 @@ public sealed partial class KvBlockStore
 
     /// <summary>Limits what a tenant may take. What it has beyond that goes when it stores more.</summary>
     /// <param name="tenant">Its name.</param>
-    /// <param name="bytes">Most bytes on disk; 0: none of its own, a fair share.</param>
+    /// <param name="bytes">
+    /// Most bytes on disk; 0: none of its own, but <see cref="KvBlockStoreOptions.TenantQuotaBytes"/>.
+    /// </param>
     /// <exception cref="ArgumentException">The name has more than 120 bytes in UTF-8.</exception>
     public void SetQuota(string tenant, long bytes)
     {

@@ -93,4 +93,9 @@ public sealed record KvBlockStoreOptions
     [Setting("Time without a read or put after which a tenant's blocks go before those of others.", Unit = "s",
         Min = 1, Max = 31_622_400)]
     public int TenantIdleSeconds { get; init; } = 3_600;
+
+    /// <summary>Most bytes of a tenant that was given no quota of its own; 0: a fair share of what there is.</summary>
+    [Setting("Most bytes of each tenant that the tenants file gives no quota; 0 for a fair share of what there is.",
+        Unit = "bytes", Min = 0, Max = 1L << 50)]
+    public long TenantQuotaBytes { get; init; }
 }

@@ -24,15 +24,19 @@ internal sealed partial class StoreWriter
                 }
 
                 var now = _catalog.NowMs;
-                if (index.Find(header.Parent, now) is >= 0 and var parent)
-                {
-                    index.Lease(parent, now + ParentLeaseMs);
-                }
-
                 int victim;
                 if (overQuota ? index.TryPickVictim(tenant, now, out victim) : index.TryPickVictim(now, out victim))
                 {
-                    Evict(victim, now, overQuota ? Loss.Quota : Loss.Room);
+                    if (victim == index.Find(header.Parent, now))
+                    {
+                        // Only where it is next: a tenant with many protected blocks would live on those of others.
+                        index.Lease(victim, now + ParentLeaseMs);
+                    }
+                    else
+                    {
+                        Evict(victim, now, overQuota ? Loss.Quota : Loss.Room);
+                    }
+
                     continue;
                 }
 

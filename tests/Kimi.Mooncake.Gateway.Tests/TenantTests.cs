@@ -30,7 +30,7 @@ internal sealed class TenantTests
     [Test]
     public async Task Tenant_OfTheGreatestLength_ReachesTheWorker()
     {
-        var tenant = new string('t', 128);
+        var tenant = new string('t', 120);
 
         using var response = await AskAsync([tenant]);
 
@@ -110,7 +110,7 @@ internal sealed class TenantTests
     public async Task Tenant_NoName_IsABadRequest(string tenant) => await AssertRefusedAsync([tenant]);
 
     [Test]
-    public async Task Tenant_TooLong_IsABadRequest() => await AssertRefusedAsync([new string('t', 129)]);
+    public async Task Tenant_TooLong_IsABadRequest() => await AssertRefusedAsync([new string('t', 121)]);
 
     [Test]
     public async Task Tenant_Twice_IsABadRequest() => await AssertRefusedAsync(["a", "b"]);
@@ -122,7 +122,7 @@ internal sealed class TenantTests
         Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest));
         var error = JsonElement.Parse(await response.Content.ReadAsStringAsync()).GetProperty("error");
         Assert.That(error.GetProperty("param").GetString(), Is.EqualTo("x-tenant-id"));
-        Assert.That(error.GetProperty("message").GetString(), Does.Contain("128"));
+        Assert.That(error.GetProperty("message").GetString(), Does.Contain("120"));
         Assert.That(_gateway.Generator.Requests, Is.Empty);
     }
 

@@ -40,7 +40,7 @@ internal sealed class TenantsFileTests
     [TestCase("{'tenants':[],'tenant':1}", "unknown field 'tenant'; expected tenants")]
     [TestCase("{'tenants':[1]}", "tenants[0]: the number 1; expected an object")]
     [TestCase("{'tenants':[{'tenant':'a','api_key':'b'}]}", "tenants[0]: unknown field 'api_key'")]
-    [TestCase("{'tenants':[{'tenant':'two words','api_key_sha256':'HASH'}]}", "tenants[0].tenant: expected 1 to 128")]
+    [TestCase("{'tenants':[{'tenant':'two words','api_key_sha256':'HASH'}]}", "tenants[0].tenant: expected 1 to 120")]
     [TestCase("{'tenants':[{'api_key_sha256':'HASH'}]}", "tenants[0].tenant: expected")]
     [TestCase("{'tenants':[{'tenant':'a'}]}", "tenants[0].api_key_sha256: none")]
     [TestCase("{'tenants':[{'tenant':'a','api_key_sha256':'secret'}]}", "tenants[0].api_key_sha256: 'secret'; expected 64")]
@@ -53,7 +53,7 @@ internal sealed class TenantsFileTests
         "tenants[1].api_key_sha256: ")]
     [TestCase(
         "{'tenants':[{'tenant':'a','api_key_sha256':'HASH','namespaces':['x y']}]}",
-        "tenants[0].namespaces: 'x y'; expected 1 to 128")]
+        "tenants[0].namespaces: 'x y'; expected 1 to 120")]
     [TestCase(
         "{'tenants':[{'tenant':'a','api_key_sha256':'HASH','store_quota_bytes':-1}]}",
         "tenants[0].store_quota_bytes: the number -1")]

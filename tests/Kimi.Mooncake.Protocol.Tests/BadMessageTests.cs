@@ -16,7 +16,8 @@ internal sealed class BadMessageTests
         yield return Case("max_new_tokens", message => message.MaxNewTokens = 0);
         yield return Case("max_new_tokens", message => message.MaxNewTokens = uint.MaxValue);
         yield return Case("stop_tokens[0]", message => message.StopTokens.Add(uint.MaxValue));
-        yield return Case("tenant", message => message.Tenant = new string('x', 129));
+        yield return Case("tenant", message => message.Tenant = new string('x', 121));
+        yield return Case("tenant", message => message.Tenant = new string('界', 41));
         yield return Case("prefill_address", message => message.PrefillAddress = new string('x', 1025));
         yield return Case("source_address", message => message.SourceAddress = new string('x', 1025));
         yield return Case("source_blocks", message => message.SourceBlocks = uint.MaxValue);

@@ -16,6 +16,7 @@ public sealed partial class RetentionIndex<TData>
 
     private readonly Dictionary<string, int> _tenantIds = [];
     private readonly TenantShares _tenants;
+    private readonly long _tenantQuotaBytes;
     private readonly ChunkedArray<int> _orderPositions = new();
     private readonly ChunkedArray<int> _timerPositions = new();
     private readonly RankHeap _timers;
@@ -40,7 +41,7 @@ public sealed partial class RetentionIndex<TData>
 
         id = _tenants.Count;
         _tenantIds.Add(name, id);
-        _tenants.Add(new TenantAccount(name, id, _orderPositions));
+        _tenants.Add(new TenantAccount(name, id, _orderPositions) { QuotaBytes = _tenantQuotaBytes });
         return id;
     }
 
@@ -53,17 +54,18 @@ public sealed partial class RetentionIndex<TData>
     /// <summary>Blocks of a tenant.</summary>
     public int CountOf(int tenant) => _tenants[tenant].Count;
 
-    /// <summary>Bytes that a tenant may have; 0 when it has no quota of its own.</summary>
+    /// <summary>Bytes that a tenant may have; 0 when it has a fair share.</summary>
     public long QuotaOf(int tenant) => _tenants[tenant].QuotaBytes;
 
     /// <summary>
-    /// Says how many bytes a tenant may have; 0: no quota, but a fair share. The index takes a quota as the tenant's
-    /// share when room is needed; the owner keeps to it with <see cref="TryPickVictim(int, long, out int)"/>.
+    /// Says how many bytes a tenant may have; 0: what the options give to all, a quota or a fair share. The index takes
+    /// a quota as the tenant's share when room is needed; the owner keeps to it with
+    /// <see cref="TryPickVictim(int, long, out int)"/>.
     /// </summary>
     public void SetQuota(int tenant, long bytes)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
-        _tenants[tenant].QuotaBytes = bytes;
+        _tenants[tenant].QuotaBytes = bytes > 0 ? bytes : _tenantQuotaBytes;
         _tenants.Update(_tenants[tenant]);
     }
 

@@ -45,6 +45,8 @@ public sealed partial class RetentionIndex<TData>
         ArgumentOutOfRangeException.ThrowIfLessThan(options.CapacityBytes, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.TenantIdleMs, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.BlockTokens, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.TenantQuotaBytes);
+        _tenantQuotaBytes = options.TenantQuotaBytes;
         _policy = policy;
         _tenants = new TenantShares(options);
         _timers = new RankHeap(_timerPositions);

@@ -17,4 +17,7 @@ public sealed record RetentionOptions
     /// those of others. In milliseconds.
     /// </summary>
     public long TenantIdleMs { get; init; } = 3_600_000;
+
+    /// <summary>Quota of tenants that were given none of their own, in bytes; 0: a fair share.</summary>
+    public long TenantQuotaBytes { get; init; }
 }

@@ -219,6 +219,20 @@ internal sealed class RetentionIndexTests
     }
 
     [Test]
+    public void Tenant_WithoutAQuotaOfItsOwn_HasThatOfTheOptions()
+    {
+        var index = new RetentionIndex<long>(
+            new RetentionOptions { CapacityBytes = 100 * BlockBytes, TenantQuotaBytes = 20 * BlockBytes });
+        var (own, other) = (index.Tenant("own"), index.Tenant("other"));
+
+        index.SetQuota(own, 50 * BlockBytes);
+        Assert.That((index.QuotaOf(own), index.QuotaOf(other)), Is.EqualTo((50 * BlockBytes, 20 * BlockBytes)));
+        index.SetQuota(own, 0);
+        Assert.That(index.QuotaOf(own), Is.EqualTo(20 * BlockBytes));
+        index.Check();
+    }
+
+    [Test]
     public void TryPickVictim_ThreeTenantsWithoutQuota_EachKeepsAFairShare()
     {
         var index = Make(capacityBlocks: 90);
