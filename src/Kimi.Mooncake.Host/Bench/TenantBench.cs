@@ -47,7 +47,7 @@ internal sealed class TenantBench(TenantPlan plan, Terminal terminal)
             .. new (string Name, object Value)[]
             {
                 ("tenants.file", tenantsFile), ("worker.kv_pool_bytes", plan.PoolBytes),
-                ("store.disk_bytes", plan.DiskBytes), ("store.memory_bytes", plan.QuotaBytes / 2),
+                ("store.disk_bytes", plan.DiskBytes), ("store.memory_bytes", plan.MemoryBytes),
                 ("store.segment_bytes", 1 << 20),
             }.SelectMany(setting => new[]
             {

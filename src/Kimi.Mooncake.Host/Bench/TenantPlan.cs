@@ -14,6 +14,8 @@ internal sealed record TenantPlan
     // Both quotas fit into the store, below the share at which it begins to evict.
     private const double DiskOverQuota = 3;
 
+    private const int StoreMemoryBlocksMin = 64;
+
     /// <summary>Documents of the first tenant.</summary>
     public required int Documents { get; init; }
 
@@ -38,6 +40,9 @@ internal sealed record TenantPlan
 
     /// <summary>Bytes that the store may fill.</summary>
     public long DiskBytes => (long)(QuotaBytes * DiskOverQuota);
+
+    /// <summary>Memory of the store: less than the quota, but as much as a store needs.</summary>
+    public long MemoryBytes => Math.Max(QuotaBytes / 2, (long)Layout.BytesPerBlock * StoreMemoryBlocksMin);
 
     /// <summary>The pool holds two documents, so that what is found again comes from the store.</summary>
     public long PoolBytes => BytesPerDocument * 2;
