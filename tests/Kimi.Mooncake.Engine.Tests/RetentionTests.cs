@@ -38,6 +38,18 @@ internal sealed class RetentionTests
     }
 
     [Test]
+    public void Step_LongPrompt_SaveNamesTheGroupOfEachBlock()
+    {
+        var run = new EngineRun(64, Options, store: true);
+        run.Run(Request(Prompt(1, 40 * EngineRun.BlockTokens), 1));
+
+        var keys = Keys(Prompt(1, 40 * EngineRun.BlockTokens));
+        Assert.That(
+            keys.Select(key => Array.IndexOf(keys, run.Store.Groups[key])),
+            Is.EqualTo(Enumerable.Range(0, 40).Select(block => block < 8 ? 0 : block < 16 ? 8 : block < 32 ? 16 : 32)));
+    }
+
+    [Test]
     public void Step_PrefixLongerThanThePrompt_CoversWhatThePromptFills()
     {
         var run = new EngineRun(16, store: true);

@@ -10,14 +10,12 @@ internal sealed class BoundedTasks(int tasksMax) : IAsyncDisposable
     private int _running;
     private bool _closed;
 
-    public bool IsFull
+    /// <summary>Whether so many more may be started; more than ever may are let in when none run.</summary>
+    public bool HasRoomFor(int tasks)
     {
-        get
+        lock (_gate)
         {
-            lock (_gate)
-            {
-                return _closed || _running == tasksMax;
-            }
+            return !_closed && (_running == 0 || _running + tasks <= tasksMax);
         }
     }
 

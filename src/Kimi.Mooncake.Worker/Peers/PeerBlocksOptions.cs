@@ -56,7 +56,7 @@ public sealed record PeerBlocksOptions
     /// <summary>Puts to store nodes at once; further saves wait in the engine's queue.</summary>
     [Setting("Puts to store nodes at once; further saves wait in the engine's queue.",
         Unit = "puts", Min = 1, Max = 1024)]
-    public int PutsMax { get; init; } = 4;
+    public int PutsMax { get; init; } = 8;
 
     /// <summary>Longest time of one put; then it counts as failed.</summary>
     [Setting("Longest time of one put to a store node; then it counts as failed.",

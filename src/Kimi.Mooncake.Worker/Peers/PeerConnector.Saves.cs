@@ -17,7 +17,7 @@ internal sealed partial class PeerConnector
         lock (_gate)
         {
             var puts = GroupPuts(groupKeys, attributes);
-            if (puts.Count > 0 && _puts.IsFull)
+            if (puts.Count > 0 && !_puts.HasRoomFor(puts.Count))
             {
                 // What is not taken stays in the engine's queue, where it is not held, and comes again.
                 return -1;
@@ -33,6 +33,11 @@ internal sealed partial class PeerConnector
                 }
 
                 AddLocalPart(transfer, [.. Enumerable.Range(0, keys.Length)], ticket, isLoad: false, isSave: true);
+            }
+            else
+            {
+                // What finds no store node now is offered again with its next use.
+                transfer.Expect();
             }
 
             foreach (var ((store, common), all) in puts)

@@ -91,10 +91,11 @@ internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book,
     private int LimitMs(Peer peer, ReadOnlySpan<PulledBlock> piece)
     {
         var rate = 0d;
-        var hasOther = true;
+        // A worker looks for blocks between two steps of its engine, which may take long.
+        var hasOther = book.Stores.Contains(peer);
         foreach (ref readonly var block in piece)
         {
-            hasOther &= Array.Exists(block.Sources, other => other != peer && other.Breaker.WouldEnter);
+            hasOther = hasOther && Array.Exists(block.Sources, other => other != peer && other.Breaker.WouldEnter);
             rate = Math.Max(rate, ReplicaChoice.Fastest(block.Sources).BytesPerSecond);
         }
 

@@ -5,8 +5,8 @@ internal sealed class PeerPuts(PeerParts parts, PeerCalls calls) : IAsyncDisposa
 {
     private readonly BoundedTasks _tasks = new(parts.Options.PutsMax);
 
-    /// <summary>Whether as many puts run as may.</summary>
-    public bool IsFull => _tasks.IsFull;
+    /// <summary>Whether so many puts may be begun.</summary>
+    public bool HasRoomFor(int puts) => _tasks.HasRoomFor(puts);
 
     /// <summary>Begins a put; false when as many run as may.</summary>
     /// <param name="store">The store node.</param>

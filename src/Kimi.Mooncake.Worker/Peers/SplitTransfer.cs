@@ -29,6 +29,13 @@ internal sealed class SplitTransfer(long ticket, int blocks)
     /// <summary>A block cannot be moved.</summary>
     public void Miss(int index) => Leading = Math.Min(Leading, index);
 
+    /// <summary>Every block is to be saved: one that is given to nobody is not.</summary>
+    public void Expect()
+    {
+        _saved = new (bool, bool)[_blocks];
+        Array.Fill(_saved, (true, false));
+    }
+
     /// <summary>
     /// A part of a save is done, of which blocks may have other parts: a block is saved when one of them has it.
     /// </summary>

@@ -27,6 +27,9 @@ internal sealed record BlockNodePlan
 
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
+    /// <summary>Name of its machine.</summary>
+    public string Host { get; init; } = "";
+
     /// <summary>Port to listen on; 0 takes a free one.</summary>
     public int Port { get; init; }
 
@@ -64,7 +67,10 @@ internal sealed class BlockNode : IAsyncDisposable
             plan.Serving, Traffic, plan.Time, _channels.Get);
         var parts = new PeerParts(
             Memory, PeerBlocks.Fingerprint, new PeerBlockClient(Transfer, _channels.Get), () => Address, plan.Peers,
-            Traffic, plan.Time, NullLogger.Instance);
+            Traffic, plan.Time, NullLogger.Instance)
+        {
+            Host = plan.Host,
+        };
         Connector = new PeerConnector(
             parts, Store is null ? null : wake => new StoreConnector(Store, Memory, null, wake), plan.PrefillSeconds,
             () => _woken.Release());

@@ -1,10 +1,12 @@
 using System.Net;
 using System.Net.Sockets;
+using Grpc.Core;
 using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.KvCache.Placement;
 using Kimi.Mooncake.Tests;
 using Kimi.Mooncake.Worker.Peers;
+using Wire = Kimi.Mooncake.Protocol.V1;
 
 namespace Kimi.Mooncake.Worker.Tests.Peers;
 
@@ -126,6 +128,45 @@ public sealed class ReplicaReadTests
     }
 
     [Test]
+    public async Task Load_ANodeThatSendsNothing_ComesFromTheOtherAfterTheNamedTime()
+    {
+        var store = await StoreAsync();
+        await SaveAsync(await WorkerAsync(Patient, store.Address), 0, Blocks, BlockAttributes.Default);
+        var hung = new HungBlocks();
+        await using var server = await LoopbackServer.StartAsync(hung, store.Transfer.Service);
+        _nodes.Add(await BlockNode.StartAsync(
+            new BlockNodePlan { Peers = Patient with { PullSwitchMs = 100 }, Host = "here" }));
+        var reader = _nodes[^1];
+        // The nearest is asked first.
+        reader.Connector.SetStoreNodes([new(server.Address, "here"), new(store.Address, "there")]);
+        await reader.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(Blocks)));
+
+        Assert.That(await LoadAsync(reader), Is.EqualTo(Blocks));
+
+        RequireBlocks(reader);
+        Assert.That(hung.Pulls, Is.EqualTo(1));
+        Assert.That(reader.Traffic.Failovers, Is.EqualTo(1));
+        Assert.That(reader.Traffic.PulledBlocks, Is.EqualTo(Blocks));
+        Assert.That(reader.Transfer.Statistics().Reservations, Is.Zero);
+    }
+
+    [Test]
+    public async Task Save_NoStoreNodeIsReached_IsNotSaved()
+    {
+        var writer = await WorkerAsync(Patient with { PutTimeoutMs = 1000 }, "http://127.0.0.1:9");
+        writer.Pool.Publish(0, 8);
+
+        for (var attempt = 0; attempt < 4; attempt++)
+        {
+            // At first the put fails; then the node is left alone, and nothing is tried.
+            var saved = await writer.TakeAsync(writer.Connector.BeginSave(
+                PeerBlocks.Keys(0, 8), PeerBlocks.Parents(0, 8), PeerBlocks.Groups(0, 8), PeerBlocks.Ids(0, 8),
+                [.. Enumerable.Repeat(BlockAttributes.Default, 8)]));
+            Assert.That(saved, Is.Zero);
+        }
+    }
+
+    [Test]
     public async Task Copy_ToAnotherNode_HasTheSameBytesParentsAndAttributes()
     {
         var (one, other) = (await StoreAsync(), await StoreAsync());
@@ -194,6 +235,28 @@ public sealed class ReplicaReadTests
 
         one.Store.Remove(PeerBlocks.Key(11));
         Assert.That(keys.Feed.CountLeading(PeerBlocks.Keys(0, 20)), Is.EqualTo(11));
+    }
+
+    /// <summary>Has every block, and never sends one.</summary>
+    private sealed class HungBlocks : Wire.KvBlocks.KvBlocksBase
+    {
+        private int _pulls;
+
+        public int Pulls => Volatile.Read(ref _pulls);
+
+        public override Task<Wire.MatchResponse> Match(Wire.MatchRequest request, ServerCallContext context)
+        {
+            var response = new Wire.MatchResponse();
+            response.RunBlocks.AddRange(request.Runs);
+            return Task.FromResult(response);
+        }
+
+        public override async Task<Wire.PullResponse> Pull(Wire.PullRequest request, ServerCallContext context)
+        {
+            Interlocked.Increment(ref _pulls);
+            await Task.Delay(Timeout.Infinite, context.CancellationToken);
+            return new Wire.PullResponse();
+        }
     }
 
     private async Task<BlockNode> StoreAsync()
