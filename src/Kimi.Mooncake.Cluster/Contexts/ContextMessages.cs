@@ -72,7 +72,9 @@ internal static class ContextMessages
     {
         var message = new Wire.UpdateContextRequest
         {
-            Tenant = tenant, Id = id, SetMetadata = update.Metadata is not null,
+            Tenant = tenant,
+            Id = id,
+            SetMetadata = update.Metadata is not null,
         };
         AddMetadata(message.Metadata, update.Metadata ?? []);
         if (update.ExpiresUnixMs is { } expires)

@@ -46,7 +46,9 @@ internal sealed class CallParser(GatewayOptions options, ModelCard model)
             [
                 new PromptInput
                 {
-                    Messages = conversation.Messages, Breakpoints = conversation.Breakpoints, Field = "messages",
+                    Messages = conversation.Messages,
+                    Breakpoints = conversation.Breakpoints,
+                    Field = "messages",
                 },
             ],
             Cache = conversation.Cache,

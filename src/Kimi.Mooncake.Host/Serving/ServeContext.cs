@@ -94,7 +94,8 @@ internal sealed record ServeContext(
         var directory = options.Directory.Length > 0 ? options.Directory : Path.Combine(store, beside);
         options = options with
         {
-            Directory = directory, ContextBytesMax = Math.Min(options.ContextBytesMax, bytesMax),
+            Directory = directory,
+            ContextBytesMax = Math.Min(options.ContextBytesMax, bytesMax),
         };
         return Parts.Keep(ContextCatalog.Open(options, Time, logger));
     }

@@ -43,7 +43,9 @@ internal abstract class ContextCatalogConformance
         Assert.That(created.Id, Does.Match("^cache-[a-z0-9]{20}$"));
         Assert.That(ContextSamples.Describe(got), Is.EqualTo(ContextSamples.Describe(given with
         {
-            Id = created.Id, Sequence = created.Sequence, CreatedUnixMs = Time.GetUtcNow().ToUnixTimeMilliseconds(),
+            Id = created.Id,
+            Sequence = created.Sequence,
+            CreatedUnixMs = Time.GetUtcNow().ToUnixTimeMilliseconds(),
         })));
         Assert.That(got!.State.Status, Is.EqualTo(ContextStatus.Pending));
     }
@@ -114,7 +116,9 @@ internal abstract class ContextCatalogConformance
         Assert.That(ready!.State, Is.EqualTo(ContextState.Ready));
         Assert.That(ContextSamples.Describe(ready), Is.EqualTo(ContextSamples.Describe(created with
         {
-            Metadata = [KeyValuePair.Create("k", "v")], ExpiresUnixMs = 5_000_000_000, State = ContextState.Ready,
+            Metadata = [KeyValuePair.Create("k", "v")],
+            ExpiresUnixMs = 5_000_000_000,
+            State = ContextState.Ready,
         })));
         Assert.That(
             await Catalog.UpdateAsync("a", "cache-none", new ContextUpdate(ExpiresUnixMs: 1), _never), Is.Null);

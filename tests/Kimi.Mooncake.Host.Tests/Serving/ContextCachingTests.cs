@@ -107,6 +107,7 @@ internal sealed class ContextCachingTests
         await using var restarted = await StartAsync();
         using var after = Client(restarted);
         var (first, savedFirst) = await AskAsync(after, $"cache_id={id}", fact: 3);
+        await PinnedAsync(after, DocumentTokens / 64);
         var (second, savedSecond) = await AskAsync(after, $"cache_id={id}", fact: 4);
         var context = await after.GetFromJsonAsync<JsonElement>($"/v1/caching/{id}");
         Assert.That(first, Is.EqualTo(Document.Facts[3].Sentence));
@@ -114,6 +115,27 @@ internal sealed class ContextCachingTests
         Assert.That(second, Is.EqualTo(Document.Facts[4].Sentence));
         Assert.That(savedSecond, Is.GreaterThan(DocumentTokens * 9 / 10));
         Assert.That(context.GetProperty("status").GetString(), Is.EqualTo("ready"));
+    }
+
+    [Test]
+    public async Task CacheControl_OnAMessage_PinsItsBlocks()
+    {
+        await using var server = await StartAsync();
+        using var http = Client(server);
+
+        using var response = await http.PostAsJsonAsync("/v1/chat/completions", new
+        {
+            model = Model,
+            max_tokens = 1,
+            messages = new object[]
+            {
+                new { role = "system", content = Document.Text, cache_control = new { type = "ephemeral", ttl = "1h" } },
+                new { role = "user", content = "What does it say?" },
+            },
+        });
+
+        Assert.That((int)response.StatusCode, Is.EqualTo(200), await response.Content.ReadAsStringAsync());
+        await PinnedAsync(http, DocumentTokens / 64);
     }
 
     [Test]
@@ -168,6 +190,24 @@ internal sealed class ContextCachingTests
         {
             using var response = await http.GetAsync("/health", limit.Token);
             if (response.IsSuccessStatusCode)
+            {
+                return;
+            }
+
+            await Task.Yield();
+        }
+    }
+
+    /// <summary>Waits until the store holds on to so many blocks.</summary>
+    private static async Task PinnedAsync(HttpClient http, int blocks)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
+        while (true)
+        {
+            var metrics = await http.GetStringAsync("/metrics", limit.Token);
+            var line = metrics.Split('\n').Single(
+                text => text.StartsWith("mooncake_store_soft_pinned_blocks ", StringComparison.Ordinal));
+            if (int.Parse(line.Split(' ')[1], null) >= blocks)
             {
                 return;
             }
