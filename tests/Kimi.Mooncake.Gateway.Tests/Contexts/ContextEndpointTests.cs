@@ -1,6 +1,4 @@
-using System.Diagnostics;
 using System.Text.Json;
-using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Gateway.Tests.Contexts;
@@ -154,49 +152,6 @@ internal sealed class ContextEndpointTests
     }
 
     [Test]
-    public async Task Prefill_ThatTakesLong_IsAnsweredAsPendingAndEndsReady()
-    {
-        var prefill = new TaskCompletionSource();
-        _server.Generator.Prefill = _ => prefill.Task;
-
-        var creating = _server.CreateAsync();
-        await UntilAsync(() => _server.Generator.Requests.Count == 1);
-        _server.Time.Advance(TimeSpan.FromSeconds(1));
-        var created = await creating;
-        prefill.SetResult();
-
-        Assert.That(created.GetProperty("status").GetString(), Is.EqualTo("pending"));
-        await _server.BecomesAsync(created.GetProperty("id").GetString()!, "ready");
-    }
-
-    [Test]
-    public async Task Prefill_ThatCannotBe_IsAnError()
-    {
-        _server.Generator.Refusal = new PromptTooLongException(50, 40);
-
-        var created = await _server.CreateAsync();
-
-        Assert.That(created.GetProperty("status").GetString(), Is.EqualTo("error"));
-        var error = created.GetProperty("error");
-        Assert.That(error.GetProperty("type").GetString(), Is.EqualTo("invalid_request_error"));
-        Assert.That(error.GetProperty("message").GetString(), Does.Contain("40"));
-    }
-
-    [Test]
-    public async Task Prefill_ThatWasRefused_IsDoneByTheNextGateway()
-    {
-        _server.Generator.Refusal = new QueueFullException(5, 5);
-        var created = await _server.CreateAsync();
-        _server.Generator.Refusal = null;
-
-        await _server.RestartAsync();
-
-        Assert.That(created.GetProperty("status").GetString(), Is.EqualTo("pending"));
-        await _server.BecomesAsync(created.GetProperty("id").GetString()!, "ready");
-        Assert.That(_server.Generator.Requests.Single().Retain, Has.Count.EqualTo(1));
-    }
-
-    [Test]
     public async Task Expired_Context_IsInactive()
     {
         var id = (await _server.CreateAsync(more: ",'ttl':60")).GetProperty("id").GetString();
@@ -284,54 +239,6 @@ internal sealed class ContextEndpointTests
     }
 
     [Test]
-    public async Task Tags_SetListedReadAndDeleted_AreAsDocumented()
-    {
-        var first = (await _server.CreateAsync(more: ",'tags':['one']")).GetProperty("id").GetString();
-        var second = (await _server.CreateAsync()).GetProperty("id").GetString();
-
-        var set = await _server.OkAsync(
-            HttpMethod.Post, "/v1/caching/refs/tags", $"{{'tag':'my-tag','cache_id':'{second}'}}");
-
-        Assert.That(set.GetRawText(), Is.EqualTo(
-            $"{{\"cache_id\":\"{second}\",\"created_at\":{_server.NowSeconds},\"object\":\"cache_object.tag\"," +
-            "\"owned_by\":\"\",\"tag\":\"my-tag\"}"));
-        var got = await _server.OkAsync(HttpMethod.Get, "/v1/caching/refs/tags/my-tag");
-        Assert.That(got.GetRawText(), Is.EqualTo(set.GetRawText()));
-        var content = await _server.OkAsync(HttpMethod.Get, "/v1/caching/refs/tags/one/content");
-        Assert.That(content.GetProperty("id").GetString(), Is.EqualTo(first));
-        var list = await _server.OkAsync(HttpMethod.Get, "/v1/caching/refs/tags?limit=5&order=asc");
-        Assert.That(
-            list.GetProperty("data").EnumerateArray().Select(tag => tag.GetProperty("tag").GetString()),
-            Is.EqualTo(new[] { "one", "my-tag" }));
-        for (var i = 0; i < 2; i++)
-        {
-            var deleted = await _server.OkAsync(HttpMethod.Delete, "/v1/caching/refs/tags/my-tag");
-            Assert.That(deleted.GetRawText(), Is.EqualTo(
-                "{\"deleted\":true,\"object\":\"cache_object.tag.deleted\",\"tag\":\"my-tag\"}"));
-        }
-
-        await AssertNotFoundAsync(HttpMethod.Get, "/v1/caching/refs/tags/my-tag");
-        await AssertNotFoundAsync(
-            HttpMethod.Post, "/v1/caching/refs/tags", "{'tag':'my-tag','cache_id':'cache-none'}");
-    }
-
-    [Test]
-    public async Task Contexts_OfAnotherTenant_AreNotThere()
-    {
-        var id = (await _server.CreateAsync(more: ",'tags':['one']")).GetProperty("id").GetString();
-
-        foreach (var path in new[] { $"/v1/caching/{id}", "/v1/caching/refs/tags/one" })
-        {
-            using var response = await _server.SendAsync(HttpMethod.Get, path, null, ("x-tenant-id", "b"));
-            await ContextGateway.ErrorAsync(response, 404);
-        }
-
-        using var use = await _server.ChatAsync(
-            "{'role':'cache','content':'tag=one'},{'role':'user','content':'x'}", "", ("x-tenant-id", "b"));
-        await ContextGateway.ErrorAsync(use, 404);
-    }
-
-    [Test]
     public async Task Server_WithoutACatalog_SaysWhatToSet()
     {
         await using var gateway = await RunningGateway.StartAsync();
@@ -347,16 +254,6 @@ internal sealed class ContextEndpointTests
             var error = await ContextGateway.ErrorAsync(response, 501);
             Assert.That(error.GetProperty("code").GetString(), Is.EqualTo("contexts_off"));
             Assert.That(error.GetProperty("message").GetString(), Does.Contain("contexts.directory"));
-        }
-    }
-
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        var begun = Stopwatch.GetTimestamp();
-        while (!condition())
-        {
-            Assert.That(Stopwatch.GetElapsedTime(begun), Is.LessThan(RunningGateway.Patience));
-            await Task.Yield();
         }
     }
 
