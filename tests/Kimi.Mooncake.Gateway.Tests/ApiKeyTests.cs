@@ -87,7 +87,7 @@ internal sealed class ApiKeyTests
 
     [TestCase("/health")]
     [TestCase("/metrics")]
-    public async Task Status_NeedsNoKey(string path)
+    public async Task Status_WithoutAKey_IsAnswered(string path)
     {
         using var response = await _gateway.Client.GetAsync(new Uri(path, UriKind.Relative));
 

@@ -30,7 +30,7 @@ internal sealed class SavingsTests
 
         Assert.That(a.GetProperty("tenant").GetString(), Is.EqualTo("a"));
         Assert.That(a.GetProperty("since").GetInt64(), Is.GreaterThan(1_700_000_000));
-        Assert.That(Figures(a), Is.EqualTo((2L, 6L, 4L, 4L * 4, 0.5)), "a prompt counts once, each choice has 4 tokens");
+        Assert.That(Figures(a), Is.EqualTo((2L, 6L, 4L, 16L, 0.5)), "a prompt counts once, each choice has 4");
         Assert.That(Figures(nobody), Is.EqualTo((0L, 0L, 0L, 0L, 0.0)));
     }
 

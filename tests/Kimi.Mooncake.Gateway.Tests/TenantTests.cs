@@ -74,7 +74,7 @@ internal sealed class TenantTests
         {
             request.Headers.Add("x-tenant-id", "a");
             request.Content = new StringContent(
-                "{\"model\":\"test/kimi\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"cache_salt\":\"x\"}",
+                "{\"model\":\"test/kimi\",\"cache_salt\":\"x\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
                 Encoding.UTF8, "application/json");
             using var response = await _gateway.Client.SendAsync(request);
             Assert.That(response.StatusCode, Is.EqualTo(HttpStatusCode.OK));
@@ -91,7 +91,9 @@ internal sealed class TenantTests
 
         Assert.That(longest.StatusCode, Is.EqualTo(HttpStatusCode.OK));
         Assert.That(tooLong.StatusCode, Is.EqualTo(HttpStatusCode.BadRequest));
-        Assert.That(await tooLong.Content.ReadAsStringAsync(), Does.Contain("\"param\":\"cache_salt\"").And.Contain("3840"));
+        Assert.That(
+            await tooLong.Content.ReadAsStringAsync(),
+            Does.Contain("\"param\":\"cache_salt\"").And.Contain("3840"));
     }
 
     [Test]

@@ -43,7 +43,8 @@ internal sealed class TenantsFileTests
     [TestCase("{'tenants':[{'tenant':'two words','api_key_sha256':'HASH'}]}", "tenants[0].tenant: expected 1 to 120")]
     [TestCase("{'tenants':[{'api_key_sha256':'HASH'}]}", "tenants[0].tenant: expected")]
     [TestCase("{'tenants':[{'tenant':'a'}]}", "tenants[0].api_key_sha256: none")]
-    [TestCase("{'tenants':[{'tenant':'a','api_key_sha256':'secret'}]}", "tenants[0].api_key_sha256: 'secret'; expected 64")]
+    [TestCase(
+        "{'tenants':[{'tenant':'a','api_key_sha256':'secret'}]}", "tenants[0].api_key_sha256: 'secret'; expected 64")]
     [TestCase("{'tenants':[{'tenant':'a','api_key_sha256':7}]}", "tenants[0].api_key_sha256: expected a text")]
     [TestCase(
         "{'tenants':[{'tenant':'a','api_key_sha256':'HASH'},{'tenant':'a','api_key_sha256':'OTHER'}]}",

@@ -108,7 +108,7 @@ internal sealed class TenantTests
         }
     }
 
-    /// <summary>Share of the modest tenant's blocks that can be read, in percent; reading them counts as a use.</summary>
+    /// <summary>Share of the modest tenant's blocks that can be read, in percent; reading counts as a use.</summary>
     private static double HitRate(KvBlockStore store) =>
         100.0 * Enumerable.Range(0, ModestPrompts * BlocksPerPrompt).Count(number => TestBlocks.Has(store, number))
         / (ModestPrompts * BlocksPerPrompt);

@@ -150,7 +150,7 @@ internal sealed class TenantBench(TenantPlan plan, Terminal terminal)
         return Asker.AskAsync(client, request, question, observe: null, cancellationToken);
     }
 
-    /// <summary>What a client stores is in the store before the next question: nothing depends on who is faster.</summary>
+    /// <summary>Waits for the store, so that nothing depends on who is faster.</summary>
     private static async Task UntilSavedAsync(CompletionClient client, CancellationToken cancellationToken)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);

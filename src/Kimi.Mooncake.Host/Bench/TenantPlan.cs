@@ -47,7 +47,9 @@ internal sealed record TenantPlan
     /// <summary>The pool holds two documents, so that what is found again comes from the store.</summary>
     public long PoolBytes => BytesPerDocument * 2;
 
-    /// <summary>Documents of the second tenant, each asked about once: at least as many as fill so many quotas.</summary>
+    /// <summary>
+    /// Documents of the second tenant, each asked about once: at least as many as fill so many quotas.
+    /// </summary>
     public int FloodDocuments =>
         (int)((QuotaBytes * Times / ((long)Layout.BytesPerBlock * (DocumentTokens / Layout.BlockTokens))) + 1);
 }

@@ -88,14 +88,18 @@ internal sealed class BenchTenantsCommand
     private void Print(TenantReport report)
     {
         var isolation = report.Isolation;
+        var (quota, store) = (ByteSize.Approximate(report.QuotaBytes), ByteSize.Approximate(report.StoreBytes));
+        var flood = ByteSize.Approximate(report.FloodBytes);
         _terminal.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
             $"""
-            quota of each tenant {ByteSize.Approximate(report.QuotaBytes)}, store {ByteSize.Approximate(report.StoreBytes)}
-            the second tenant wrote {ByteSize.Approximate(report.FloodBytes)}, {report.FloodOverQuota:0.0} times its quota
-            hit rate of the first before {report.HitRateBefore:P1}, afterwards {report.HitRateAfter:P1}: {report.PointsLost:0.0} points lost
-            the same prompt by the other tenant: {isolation.CachedTokens} of {isolation.PromptTokens} tokens cached, {isolation.PrefillTokensComputed} computed, TTFT {isolation.TtftS:0.000} s
-            by the tenant that has it cached: {isolation.OwnCachedTokens} cached, TTFT {isolation.OwnTtftS:0.000} s; in a shared namespace {isolation.SharedNamespaceCachedTokens} cached
+            quota of each tenant {quota}, store {store}
+            the second tenant wrote {flood}, {report.FloodOverQuota:0.0} times its quota
+            hit rate of the first {report.HitRateBefore:P1} before, {report.HitRateAfter:P1} afterwards
+            the same prompt of {isolation.PromptTokens} tokens by
+              the tenant that has it cached: {isolation.OwnCachedTokens} cached, TTFT {isolation.OwnTtftS:0.000} s
+              the other: {isolation.CachedTokens} cached, TTFT {isolation.TtftS:0.000} s
+              the other in a shared namespace: {isolation.SharedNamespaceCachedTokens} cached
             """));
         foreach (var savings in report.Savings)
         {

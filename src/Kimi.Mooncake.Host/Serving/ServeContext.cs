@@ -30,7 +30,7 @@ internal sealed record ServeContext(
 
     public ILogger Logger(string project) => Loggers.CreateLogger($"Kimi.Mooncake.{project}");
 
-    /// <summary>Opens the store, with the quotas of the tenants; null, said in the log, where its folder is not set.</summary>
+    /// <summary>Opens the store with its quotas; null, said in the log, where its folder is not set.</summary>
     /// <exception cref="StoreException">It cannot be opened.</exception>
     public KvBlockStore? OpenStore(LoadedModel model)
     {

@@ -1,6 +1,8 @@
 namespace Kimi.Mooncake.Host.Serving;
 
-/// <summary>A folder for a model file, a store and what else lives as long as one command; deleted when disposed.</summary>
+/// <summary>
+/// A folder for a model file, a store and what else lives as long as one command; deleted when disposed.
+/// </summary>
 internal sealed class TemporaryFolder : IDisposable
 {
     private readonly string _root = Directory.CreateTempSubdirectory("mooncake-").FullName;
