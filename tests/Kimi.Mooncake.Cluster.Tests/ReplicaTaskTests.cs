@@ -28,7 +28,8 @@ internal sealed class ReplicaTaskTests
         await RouteContextAsync();
 
         await Eventually.BecomesAsync(
-            () => _cluster.Conductor.Counters() is { ReplicaBlocks: >= Blocks } && _cluster.Conductor.Replicas().Orders == 0,
+            () => _cluster.Conductor.Counters() is { ReplicaBlocks: >= Blocks }
+                && _cluster.Conductor.Replicas().Orders == 0,
             "every block is copied");
         Assert.That(_tasks.Select(done => done.Task.TargetAddress), Has.All.StartsWith("http://127.0.0.1:"));
         Assert.That(_tasks.Sum(done => done.Task.Keys.Length), Is.EqualTo(_cluster.Conductor.Counters().ReplicaBlocks));

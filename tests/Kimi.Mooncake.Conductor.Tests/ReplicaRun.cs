@@ -107,7 +107,8 @@ internal sealed class ReplicaRun(byte[] script)
 
     private void Route(int document, int contextBlocks)
     {
-        var query = TestCluster.Query(TestCluster.Keys(document, DocumentBlocks)) with { ContextBlocks = contextBlocks };
+        var query = TestCluster.Query(TestCluster.Keys(document, DocumentBlocks));
+        query = query with { ContextBlocks = contextBlocks };
         _cluster.Release(_cluster.Submit(query));
     }
 
@@ -126,7 +127,8 @@ internal sealed class ReplicaRun(byte[] script)
         _open.Remove(order.Id);
         if (isDone && _alive.ContainsKey(order.Target.NodeId))
         {
-            Add(order.Target.NodeId, order.Keys.Where(key => _alive.GetValueOrDefault(order.Holder.NodeId)?.Contains(key) == true));
+            var held = _alive.GetValueOrDefault(order.Holder.NodeId) ?? [];
+            Add(order.Target.NodeId, order.Keys.Where(held.Contains));
         }
 
         _cluster.Core.ReportReplicas(_cluster.MemberOf(order.Holder.NodeId), order.Id, 0, isDone, _cluster.Now);

@@ -172,7 +172,8 @@ public sealed class StoreConnectorTests
 
         Assert.Throws<ArgumentException>(() => connector.BeginLoad(keys, [1]));
         Assert.Throws<ArgumentException>(
-            () => connector.BeginSave(keys, [default], keys, [1, 2], [BlockAttributes.Default, BlockAttributes.Default]));
+            () => connector.BeginSave(
+                keys, [default], keys, [1, 2], [BlockAttributes.Default, BlockAttributes.Default]));
         Assert.Throws<ArgumentException>(
             () => connector.BeginSave(keys, keys, keys, [1, 2], [BlockAttributes.Default]));
         Assert.Throws<ArgumentOutOfRangeException>(() => connector.BeginLoad(keys, [1, PoolBlocks]));

@@ -81,7 +81,7 @@ internal sealed class ReplicaBench : IDisposable
 
     private double Since(long timestamp) => (double)(timestamp - _measuredFrom) / Stopwatch.Frequency;
 
-    /// <summary>Begins requests at a steady rate, whatever becomes of those before, and waits for all of them.</summary>
+    /// <summary>Begins requests at a steady rate, whatever becomes of those before, and waits for them.</summary>
     private async Task AskSteadilyAsync(CancellationToken cancellationToken)
     {
         var seconds = _plan.WarmSeconds + _plan.BeforeSeconds + _plan.AfterSeconds;

@@ -41,7 +41,9 @@ internal sealed class BlockFinder(
         }
     }
 
-    /// <summary>The source that the conductor named, and for each group the store nodes that may stand in for it.</summary>
+    /// <summary>
+    /// The source that the conductor named, and for each group the store nodes that may stand in for it.
+    /// </summary>
     private void AddSource(BlockKey[] keys, int from, int to, Peer source)
     {
         for (int first = from, end; first < to; first = end)

@@ -4,8 +4,9 @@ using Kimi.Mooncake.Core;
 namespace Kimi.Mooncake.Worker.Peers;
 
 /// <summary>
-/// Which peers are said to have which block, and in which order to ask them. A hint may be wrong, then the block is computed; it is forgotten after a
-/// while, and the oldest go when there are too many. Any thread may call; nothing here blocks.
+/// Which peers are said to have which block, and in which order to ask them. A hint may be wrong, then the block is
+/// computed; it is forgotten after a while, and the oldest go when there are too many. Any thread may call; nothing
+/// here blocks.
 /// </summary>
 /// <param name="blocksMax">Most hints.</param>
 /// <param name="lifetime">How long a hint is believed.</param>

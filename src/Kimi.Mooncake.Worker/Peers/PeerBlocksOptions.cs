@@ -21,7 +21,8 @@ public sealed record PeerBlocksOptions
     public int PullSwitchMs { get; init; } = 1_000;
 
     /// <summary>How many times slower than the fastest replica a slow one is.</summary>
-    [Setting("How many times slower than the fastest replica a slow one is, which is asked last.", Min = 1.1, Max = 1000)]
+    [Setting("How many times slower than the fastest replica a slow one is, which is asked last.",
+        Min = 1.1, Max = 1000)]
     public double SlowFactor { get; init; } = 4;
 
     /// <summary>Time of an answer that is never slow.</summary>

@@ -1,9 +1,9 @@
 namespace Kimi.Mooncake.Worker.Peers;
 
 /// <summary>
-/// How busy a peer is, as far as this process knows: its own calls there that have not ended, and how long the peer took
-/// to say what it has. What was measured is forgotten after a while, so that a peer that was slow is tried again. Any
-/// thread may call.
+/// How busy a peer is, as far as this process knows: its own calls there that have not ended, and how long the peer
+/// took to say what it has. What was measured is forgotten after a while, so that a peer that was slow is tried again.
+/// Any thread may call.
 /// </summary>
 /// <param name="lifetime">After this time without a measurement nothing is known.</param>
 /// <param name="time">Clock.</param>

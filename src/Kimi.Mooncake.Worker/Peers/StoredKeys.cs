@@ -7,8 +7,8 @@ using Microsoft.Extensions.Logging;
 namespace Kimi.Mooncake.Worker.Peers;
 
 /// <summary>
-/// Tells which blocks a store has. Where there are more than may be told, the rest is left out: they are found by asking
-/// the node.
+/// Tells which blocks a store has. Where there are more than may be told, the rest is left out: they are found by
+/// asking the node.
 /// </summary>
 /// <param name="keysMax">Most keys at once.</param>
 /// <param name="logger">Is told when some are left out.</param>

@@ -33,7 +33,8 @@ public sealed class PeerBookTests
     {
         var book = Book([new("http://a", "here"), new("http://b", "there"), new("http://c", "")]);
 
-        Assert.That(book.Stores.Where(peer => peer.IsNear).Select(peer => peer.Address), Is.EqualTo(new[] { "http://a" }));
+        Assert.That(
+            book.Stores.Where(peer => peer.IsNear).Select(peer => peer.Address), Is.EqualTo(new[] { "http://a" }));
     }
 
     [Test]

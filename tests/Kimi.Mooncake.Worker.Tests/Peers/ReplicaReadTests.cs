@@ -254,7 +254,8 @@ public sealed class ReplicaReadTests
         public override async Task<Wire.PullResponse> Pull(Wire.PullRequest request, ServerCallContext context)
         {
             Interlocked.Increment(ref _pulls);
-            await Task.Delay(Timeout.Infinite, context.CancellationToken);
+            var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            await ended.Task.WaitAsync(context.CancellationToken);
             return new Wire.PullResponse();
         }
     }
