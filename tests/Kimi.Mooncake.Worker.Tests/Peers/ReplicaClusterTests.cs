@@ -20,7 +20,10 @@ public sealed class ReplicaClusterTests
 
     private static readonly PeerBlocksOptions Patient = new()
     {
-        MatchTimeoutMs = 20_000, HedgeMs = 10_000, PullTimeoutMs = 60_000, PullSwitchMs = 60_000,
+        MatchTimeoutMs = 20_000,
+        HedgeMs = 10_000,
+        PullTimeoutMs = 60_000,
+        PullSwitchMs = 60_000,
         PutTimeoutMs = 60_000,
     };
 

@@ -19,8 +19,12 @@ public sealed class ReplicaReadTests
     // A busy machine must not look like a slow peer.
     private static readonly PeerBlocksOptions Patient = new()
     {
-        MatchTimeoutMs = 20_000, HedgeMs = 10_000, PullTimeoutMs = 60_000, PullSwitchMs = 60_000,
-        PutTimeoutMs = 60_000, BreakerPauseMs = 600_000,
+        MatchTimeoutMs = 20_000,
+        HedgeMs = 10_000,
+        PullTimeoutMs = 60_000,
+        PullSwitchMs = 60_000,
+        PutTimeoutMs = 60_000,
+        BreakerPauseMs = 600_000,
     };
 
     private static readonly BlockAttributes Context = new(
