@@ -84,8 +84,9 @@ internal sealed class ContextJournal : IDisposable
             _file.Flush(flushToDisk: true);
             Bytes = _file.Position;
         }
-        catch (IOException fault)
+        catch (Exception fault)
         {
+            // Whatever the system calls it: no part of the record may stay.
             TakeBack();
             throw new ContextCatalogException($"contexts journal {_path} cannot be written: {fault.Message}", fault);
         }
@@ -110,7 +111,7 @@ internal sealed class ContextJournal : IDisposable
             file.Flush(flushToDisk: true);
             File.Move(path, _path, overwrite: true);
         }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        catch (Exception fault)
         {
             // What is left of it is written over by the next one.
             file?.Dispose();
@@ -287,7 +288,7 @@ internal sealed class ContextJournal : IDisposable
             _file.SetLength(Bytes);
             _file.Position = Bytes;
         }
-        catch (IOException fault)
+        catch (Exception fault)
         {
             _isBroken = true;
             ContextLog.Broken(_logger, _path, fault.Message);
