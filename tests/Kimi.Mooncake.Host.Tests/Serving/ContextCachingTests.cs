@@ -123,13 +123,14 @@ internal sealed class ContextCachingTests
         await using var server = await StartAsync();
         using var http = Client(server);
 
+        var mark = new { type = "ephemeral", ttl = "1h" };
         using var response = await http.PostAsJsonAsync("/v1/chat/completions", new
         {
             model = Model,
             max_tokens = 1,
             messages = new object[]
             {
-                new { role = "system", content = Document.Text, cache_control = new { type = "ephemeral", ttl = "1h" } },
+                new { role = "system", content = Document.Text, cache_control = mark },
                 new { role = "user", content = "What does it say?" },
             },
         });
