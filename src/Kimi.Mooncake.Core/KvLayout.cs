@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Kimi.Mooncake.Core;
 
 /// <summary>The type in which cached keys and values are stored, which is the type that attention reads.</summary>
@@ -29,6 +31,9 @@ public sealed record KvLayout(
     /// <summary>Tokens in a block unless configured.</summary>
     public const int BlockTokensDefault = 64;
 
+    // Type, layers, latent, rope, block.
+    private const int DescribedParts = 5;
+
     /// <summary>Values that a token has in each layer.</summary>
     public int ValuesPerTokenAndLayer => LatentRank + RopeDimension;
 
@@ -55,4 +60,28 @@ public sealed record KvLayout(
     /// <summary>A stable text of the layout; part of every block key and of every stored block's header.</summary>
     public string Describe() =>
         $"{ElementType}/layers={LayerCount}/latent={LatentRank}/rope={RopeDimension}/block={BlockTokens}";
+
+    /// <summary>The layout that <see cref="Describe"/> gave the text of; null where it is the text of none.</summary>
+    public static KvLayout? Parse(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var parts = text.Split('/');
+        if (parts.Length != DescribedParts || !Enum.TryParse<KvElementType>(parts[0], out var type))
+        {
+            return null;
+        }
+
+        var values = new int[DescribedParts];
+        for (var i = 1; i < DescribedParts; i++)
+        {
+            var at = parts[i].IndexOf('=', StringComparison.Ordinal);
+            if (!int.TryParse(parts[i].AsSpan(at + 1), CultureInfo.InvariantCulture, out values[i]) || values[i] < 1)
+            {
+                return null;
+            }
+        }
+
+        var layout = new KvLayout(type, values[1], values[2], values[3], values[4]);
+        return layout.Describe() == text ? layout : null;
+    }
 }

@@ -37,6 +37,18 @@ internal sealed class KvLayoutTests
         Assert.That(Layout.Describe(), Is.EqualTo("F32/layers=61/latent=512/rope=64/block=64"));
     }
 
+    [TestCase("")]
+    [TestCase("F32/layers=61/latent=512/rope=64")]
+    [TestCase("F32/layers=0/latent=512/rope=64/block=64")]
+    [TestCase("F32/latent=512/layers=61/rope=64/block=64")]
+    [TestCase("F99/layers=61/latent=512/rope=64/block=64")]
+    [TestCase("F32/layers/latent=512/rope=64/block=64")]
+    public void Parse_TextOfNoLayout_IsNull(string text) => Assert.That(KvLayout.Parse(text), Is.Null);
+
+    [Test]
+    public void Parse_DescribedLayout_IsTheLayout() =>
+        Assert.That(KvLayout.Parse(Layout.Describe()), Is.EqualTo(Layout));
+
     [Test]
     public void Describe_AnyPartChanged_Differs()
     {
