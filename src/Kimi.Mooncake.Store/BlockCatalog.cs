@@ -58,6 +58,7 @@ internal sealed class BlockCatalog : IDisposable
             Policy = options.Eviction,
             CapacityBytes = geometry.LiveBytesHigh,
             TenantIdleMs = options.TenantIdleSeconds * 1000L,
+            BlockTokens = geometry.BlockTokens,
             TenantQuotaBytes = options.TenantQuotaBytes,
         });
         Slots = new MemorySlots(geometry.SlotCount, geometry.PayloadBytes, geometry.LayerCount);

@@ -51,7 +51,7 @@ public sealed record KvBlockStoreOptions
 
     /// <summary>In which order blocks go when room is needed; pins, leases and prefixes come before it.</summary>
     [Setting("In which order blocks are evicted.")]
-    public EvictionPolicyKind Eviction { get; init; } = EvictionPolicyKind.Lru;
+    public EvictionPolicyKind Eviction { get; init; } = EvictionPolicyKind.Cost;
 
     /// <summary>Share of the disk's room that blocks may fill; above it they are evicted.</summary>
     [Setting("Share of the disk's room above which blocks are evicted.", Unit = "percent", Min = 1, Max = 95)]
