@@ -35,7 +35,7 @@ internal readonly record struct Amendment(IndexEntryKind Kind, BlockKey Key, int
 internal sealed class BlockCatalog : IDisposable
 {
     // An end that moves by less is not written anew: it may be this much early after a restart.
-    private const long AmendStepMs = 60_000;
+    private const long AmendStepMs = 1_000;
 
     private readonly StoreGeometry _geometry;
     private readonly StoreCounters _counters;
@@ -123,6 +123,9 @@ internal sealed class BlockCatalog : IDisposable
     /// <summary>Id of the block of a key if it is the one that lies at an address, expired or not; -1.</summary>
     public int FindAt(in BlockKey key, long address) =>
         Index.FindAny(key) is >= 0 and var id && Index.Data(id).Address == address ? id : -1;
+
+    /// <summary>Whether record and index entry are written.</summary>
+    public bool IsDurable(int id) => (Index.Data(id).Marks & BlockMarks.Durable) != 0;
 
     /// <summary>Notes that record and index entry are written: the slot may be reclaimed.</summary>
     public void MarkDurable(int id)
@@ -294,16 +297,9 @@ internal sealed class BlockCatalog : IDisposable
 
     public void Dispose() => Slots.Dispose();
 
-    // A block that is not durable yet says what is true when it becomes so.
-    private void Amend(int id)
-    {
-        ref readonly var block = ref Index.Data(id);
-        if ((block.Marks & BlockMarks.Durable) != 0)
-        {
-            _amendments.Add(
-                new Amendment(IndexEntryKind.Retention, Index.KeyOf(id), _geometry.SegmentOf(block.Address)));
-        }
-    }
+    // Noted of blocks that are not durable yet, too: their entry may be on its way as they were.
+    private void Amend(int id) => _amendments.Add(new Amendment(
+        IndexEntryKind.Retention, Index.KeyOf(id), _geometry.SegmentOf(Index.Data(id).Address)));
 
     private void Count(Loss loss)
     {

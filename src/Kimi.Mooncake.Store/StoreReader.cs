@@ -189,8 +189,8 @@ public sealed class StoreReader
                 case IndexEntryKind.Removed:
                     _blocks.Remove(entry.Key);
                     break;
-                case IndexEntryKind.Block when entry.Offset + (long)entry.LogBytes <= fileBytes:
-                case IndexEntryKind.Retention when _blocks.ContainsKey(entry.Key):
+                case IndexEntryKind.Block or IndexEntryKind.Retention
+                    when entry.Offset + (long)entry.LogBytes <= fileBytes:
                     _blocks[entry.Key] = new FoundBlock(entry, segment);
                     break;
                 default:

@@ -185,13 +185,8 @@ internal sealed class StoreScanner(
 
                 return true;
             case IndexEntryKind.Retention:
-                if (id >= 0 && current <= found.Number)
-                {
-                    catalog.SetRetention(id, entry.Retention, now);
-                }
-
-                return true;
             case IndexEntryKind.Block:
+                // The first entry of a block may have expired where a later one has not.
                 return TakeBlock(found, entry, id, now);
             default:
                 return false;

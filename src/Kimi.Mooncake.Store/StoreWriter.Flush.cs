@@ -22,6 +22,7 @@ internal sealed partial class StoreWriter
                 await FlushAsync(batch, amendments, cancellationToken).ConfigureAwait(false);
             Trim();
             DeleteDeadSegments();
+            ShortenIndexes();
             return complete;
         }
         finally
@@ -249,12 +250,8 @@ internal sealed partial class StoreWriter
         int segment, List<Amendment> amendments, IndexEntryKind kind, List<IndexEntry> entries)
     {
         var now = _catalog.NowMs;
-        foreach (var amendment in amendments)
+        foreach (var amendment in amendments.Where(amendment => amendment.Kind == kind).Distinct())
         {
-            if (amendment.Kind != kind)
-            {
-                continue;
-            }
 
             if (kind == IndexEntryKind.Removed)
             {
@@ -263,13 +260,13 @@ internal sealed partial class StoreWriter
             else if (_catalog.Find(amendment.Key) is >= 0 and var id)
             {
                 var address = _catalog.Index.Data(id).Address;
-                if (_geometry.SegmentOf(address) == segment)
+                if (_geometry.SegmentOf(address) == segment && _catalog.IsDurable(id))
                 {
                     entries.Add(_catalog.EntryOf(id, address, kind, now));
                 }
                 else
                 {
-                    // It moved meanwhile: to be said there.
+                    // It moved meanwhile, or its first entry is still to be written: to be said there and then.
                     _catalog.NoteAmendment(amendment with { Segment = _geometry.SegmentOf(address) });
                 }
             }

@@ -41,7 +41,7 @@ internal sealed class TenantNames
     {
         foreach (var line in File.Exists(path) ? File.ReadAllLines(path) : [])
         {
-            if (line.Length > 9 && uint.TryParse(line.AsSpan(0, 8), NumberStyles.HexNumber, null, out var checksum) &&
+            if (line.Length >= 9 && uint.TryParse(line.AsSpan(0, 8), NumberStyles.HexNumber, null, out var checksum) &&
                 checksum == Checksum(line[9..]))
             {
                 yield return Uri.UnescapeDataString(line[9..]);

@@ -147,13 +147,26 @@ public sealed class DamageTests
         var did = new List<string>();
         for (var times = random.Next(1, 4); times > 0; times--)
         {
-            var files = Directory.GetFiles(folder, "blocks.*");
+            string[] files = [.. Directory.GetFiles(folder).Where(static path => Path.GetFileName(path) != "lock")];
+            if (files.Length == 0)
+            {
+                break;
+            }
+
             Array.Sort(files, StringComparer.Ordinal);
             var path = files[random.Next(files.Length)];
-            did.Add($"{Damage(path, files, random)} {Path.GetFileName(path)}");
+            did.Add(random.Next(9) == 0
+                ? Delete(path)
+                : $"{Damage(path, files, random)} {Path.GetFileName(path)}");
         }
 
         return string.Join(", ", did);
+    }
+
+    private static string Delete(string path)
+    {
+        File.Delete(path);
+        return $"delete {Path.GetFileName(path)}";
     }
 
     private static string Damage(string path, string[] files, Random random)

@@ -1,6 +1,3 @@
-using System.Collections.Concurrent;
-using Microsoft.Extensions.Logging;
-
 namespace Kimi.Mooncake.Store.Tests;
 
 public sealed class DiskFailureTests
@@ -40,7 +37,7 @@ public sealed class DiskFailureTests
     [Test]
     public async Task Flush_DiskRefusesWrites_LogsTheDisksReason()
     {
-        var messages = new Messages();
+        var messages = new MessageList();
         var options = TestBlocks.SmallOptions(_folder.Path);
         await using var store = TestBlocks.Open(options, logger: messages);
         store.Device.BeforeWrite = _ => throw new IOException("No space left on device");
@@ -168,17 +165,59 @@ public sealed class DiskFailureTests
         Directory.Delete(index);
     }
 
-    private sealed class Messages : ILogger
+    [Test]
+    public async Task Get_DiskRefusesReads_IsAMissCountedAndWorksAfterARestart()
     {
-        public ConcurrentQueue<string> All { get; } = new();
+        await using (var store = TestBlocks.OpenSmall(_folder.Path))
+        {
+            for (var number = 0; number < 20; number++)
+            {
+                TestBlocks.Put(store, number);
+            }
+        }
 
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
+        await using (var store = TestBlocks.OpenSmall(_folder.Path))
+        {
+            store.Device.BeforeRead = _ => throw new IOException("Input/output error");
+            Assert.That(Enumerable.Range(0, 10).Any(number => TestBlocks.Has(store, number)), Is.False);
+            Assert.That(
+                store.Statistics(), Has.Property("ReadFailures").EqualTo(10).And.Property("Misses").EqualTo(10));
+            store.Device.BeforeRead = null;
+            Assert.That(TestBlocks.Has(store, 15));
+            Assert.That(TestBlocks.Put(store, 3), Is.EqualTo(PutResult.Stored), "a block that is lost can be put again");
+            store.Check();
+        }
 
-        public bool IsEnabled(LogLevel logLevel) => true;
+        await using var again = TestBlocks.OpenSmall(_folder.Path);
+        Assert.That(Enumerable.Range(0, 20).All(number => TestBlocks.Has(again, number)));
+    }
 
-        public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception,
-            Func<TState, Exception?, string> formatter) => All.Enqueue(formatter(state, exception));
+    [Test]
+    public async Task Get_DiskRefusesSomeReads_NeverGivesWrongBytes([Range(0, 4)] int seed)
+    {
+        var random = new Random(seed);
+        await using var store = TestBlocks.OpenSmall(_folder.Path);
+        store.Device.BeforeRead = _ =>
+        {
+            lock (random)
+            {
+                if (random.Next(8) == 0)
+                {
+                    throw new IOException("Input/output error");
+                }
+            }
+        };
+        for (var number = 0; number < 2_000; number++)
+        {
+            TestBlocks.Put(store, number);
+            TestBlocks.Has(store, random.Next(number + 1));
+            if (number % 50 == 0)
+            {
+                await store.FlushAsync();
+            }
+        }
+
+        Assert.That(store.Statistics().ReadFailures, Is.GreaterThan(0), $"seed {seed}");
+        store.Check();
     }
 }
