@@ -1,4 +1,5 @@
 using System.Globalization;
+using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Store.Tests;
 
@@ -14,6 +15,27 @@ internal static class CrashChild
     public static KvBlockStore Open(string folder) => TestBlocks.Open(
         TestBlocks.SmallOptions(folder) with { DiskBytes = 256 * 1024 * 1024 });
 
+    /// <summary>Whether a block is removed again soon after it was put.</summary>
+    public static bool IsRemoved(int number) => number % 7 == 3;
+
+    /// <summary>Whether a block has a hard pin: one in ten, and one in ten gets it later.</summary>
+    public static bool IsPinned(int number) => number % 10 is 0 or 5 && !IsRemoved(number);
+
+    private static BlockAttributes? AttributesOf(int number) => number % 10 == 0
+        ? new BlockAttributes("pinned", new BlockRetention(PinKind.Hard), BlockClass.Context)
+        : null;
+
+    // What is done to a block is said in order: the next flush makes it last.
+    private static bool WasChanged(KvBlockStore store, int number)
+    {
+        if (IsRemoved(number))
+        {
+            return store.Remove(TestBlocks.Key(number));
+        }
+
+        return number % 10 != 5 || store.Retain([TestBlocks.Key(number)], new BlockRetention(PinKind.Hard)) == 1;
+    }
+
     private static async Task Main(string[] arguments)
     {
         var first = int.Parse(arguments[1], CultureInfo.InvariantCulture);
@@ -21,7 +43,8 @@ internal static class CrashChild
         await using var store = Open(arguments[0]);
         for (var number = first; number < first + BlocksMax; number++)
         {
-            if (TestBlocks.Put(store, number) == PutResult.Stored && random.Next(20) == 0 && await store.FlushAsync())
+            if (TestBlocks.Put(store, number, AttributesOf(number)) == PutResult.Stored && WasChanged(store, number) &&
+                random.Next(20) == 0 && await store.FlushAsync())
             {
                 await Console.Out.WriteLineAsync(number.ToString(CultureInfo.InvariantCulture));
             }

@@ -25,9 +25,15 @@ public sealed class CrashTests
             {
                 for (var number = from; number <= to; number++)
                 {
-                    Assert.That(TestBlocks.Has(store, number), $"seed {seed}, round {round}: block {number} lost");
+                    Assert.That(
+                        TestBlocks.Has(store, number), Is.EqualTo(!CrashChild.IsRemoved(number)),
+                        $"seed {seed}, round {round}: block {number}");
                 }
             }
+
+            var pinned = safe.Sum(static run =>
+                Enumerable.Range(run.First, run.Last - run.First + 1).Count(CrashChild.IsPinned));
+            Assert.That(store.Statistics().HardPinned, Is.GreaterThanOrEqualTo(pinned), $"seed {seed}");
 
             Assert.That(
                 store.Statistics(),
