@@ -7,8 +7,8 @@ namespace Kimi.Mooncake.Worker;
 
 /// <summary>
 /// Blocks of preempted sequences in the store, under keys that no prompt can have: they follow from a random number of
-/// this process. While they are here nothing else takes their room; what is left of them after a kill expires. Any thread
-/// may call.
+/// this process. While they are here nothing else takes their room; what is left of them after a kill expires. Any
+/// thread may call.
 /// </summary>
 /// <param name="store">Where the blocks are kept.</param>
 internal sealed class SwapSpace(KvBlockStore store)

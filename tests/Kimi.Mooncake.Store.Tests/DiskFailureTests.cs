@@ -184,7 +184,7 @@ public sealed class DiskFailureTests
                 store.Statistics(), Has.Property("ReadFailures").EqualTo(10).And.Property("Misses").EqualTo(10));
             store.Device.BeforeRead = null;
             Assert.That(TestBlocks.Has(store, 15));
-            Assert.That(TestBlocks.Put(store, 3), Is.EqualTo(PutResult.Stored), "a block that is lost can be put again");
+            Assert.That(TestBlocks.Put(store, 3), Is.EqualTo(PutResult.Stored), "what is lost can be put again");
             store.Check();
         }
 

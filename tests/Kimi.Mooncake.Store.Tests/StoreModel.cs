@@ -143,7 +143,7 @@ internal sealed class StoreModel : IAsyncDisposable, IStoreListener
     {
         AddTotals();
         await _store.DisposeAsync();
-        var before = _blocks.Values.Where(known => IsThere(known.Number)).Select(static known => known.Number).ToArray();
+        int[] before = [.. _blocks.Values.Select(static known => known.Number).Where(IsThere)];
         _found.Clear();
         _store = Open();
         foreach (var number in before)
