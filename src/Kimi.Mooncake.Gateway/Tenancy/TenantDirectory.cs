@@ -76,8 +76,9 @@ public sealed class TenantDirectory : IDisposable
                 _seen = now;
                 _entries = [.. TenantsFile.Read(_path)];
             }
-            catch (TenantsFileException fault)
+            catch (Exception fault) when (fault is TenantsFileException or IOException or UnauthorizedAccessException)
             {
+                // Nobody waits for a timer: what it throws would end the process.
                 GatewayLog.TenantsKept(_logger, fault.Message);
                 return;
             }
