@@ -21,9 +21,9 @@ internal sealed class SwapSpace(KvBlockStore store)
     private readonly Dictionary<long, BlockKey[]> _sequences = [];
     private long _lastNumber;
 
-    /// <summary>How the store is to keep the blocks.</summary>
+    /// <summary>How the store is to keep the blocks; no tenant can have the name under which they count.</summary>
     public static BlockAttributes Attributes { get; } = new(
-        "swap", new BlockRetention(PinKind.Hard, LifetimeSeconds, LifetimeSeconds), BlockClass.Prompt);
+        "(swap)", new BlockRetention(PinKind.Hard, LifetimeSeconds, LifetimeSeconds), BlockClass.Prompt);
 
     /// <summary>Sequences that have blocks here.</summary>
     public int Count
