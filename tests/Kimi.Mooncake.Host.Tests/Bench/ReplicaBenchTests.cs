@@ -23,7 +23,7 @@ internal sealed class ReplicaBenchTests
             {
               "settings": {
                 "logging.level": "warning", "worker.threads": 1, "worker.kv_pool_bytes": "16MiB",
-                "replicas.hot_requests_per_second": 0.1, "store.memory_bytes": "16MiB", "store.disk_bytes": "128MiB"
+                "replicas.hot_requests_per_second": 0.1, "store.memory_bytes": "16MiB", "store.disk_bytes": "512MiB"
               },
               "processes": [
                 { "name": "gateway", "role": "gateway" },
