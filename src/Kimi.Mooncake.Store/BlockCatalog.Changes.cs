@@ -72,7 +72,7 @@ internal sealed partial class BlockCatalog
             kind, known.Key, known.Parent, (uint)(address - _geometry.SegmentStart(segment)),
             known.Bytes, TenantNames.HashOf(Index.TenantName(known.Tenant)), _geometry.BlockTokens,
             RetentionOf(id, nowMs), nowMs, block.Class,
-            (block.Marks & BlockMarks.Compressed) == 0 ? BlockEncoding.Plain : BlockEncoding.ShuffledDeflate);
+            (block.Marks & BlockMarks.Compressed) == 0 ? BlockEncoding.Plain : BlockEncoding.ShuffledBrotli);
     }
 
     /// <summary>Notes that a key was removed, while older segments may still have blocks of it.</summary>

@@ -6,41 +6,32 @@ namespace Kimi.Mooncake.Store;
 
 /// <summary>
 /// Makes blocks of 4-byte values smaller: the bytes of equal significance lie together, where they are alike, and are
-/// deflated. What is unpacked has the checksums of the block still before it.
+/// compressed by Brotli at a low level. What is unpacked has the checksums of the block still before it.
 /// </summary>
 internal static class BlockCompressor
 {
     private const int ValueBytes = sizeof(float);
+    private const int Quality = 1;
+    private const int WindowBits = 18;
 
     // A block must become smaller by this share of itself to be worth unpacking.
     private const int WorthwhileShare = 16;
 
     /// <summary>Packs a block.</summary>
-    /// <param name="payload">A multiple of 4 bytes.</param>
+    /// <param name="payload">The block.</param>
     /// <param name="packed">At least as long.</param>
     /// <returns>Bytes of the packed block; 0 when it did not become smaller.</returns>
-    public static unsafe int Pack(ReadOnlySpan<byte> payload, Span<byte> packed)
+    public static int Pack(ReadOnlySpan<byte> payload, Span<byte> packed)
     {
         var shuffled = ArrayPool<byte>.Shared.Rent(payload.Length);
         try
         {
             Shuffle(payload, shuffled);
             var most = payload.Length - (payload.Length / WorthwhileShare);
-            fixed (byte* target = packed)
-            {
-                using var stream = new UnmanagedMemoryStream(target, 0, most, FileAccess.Write);
-                using (var deflate = new DeflateStream(stream, CompressionLevel.Fastest, leaveOpen: true))
-                {
-                    deflate.Write(shuffled, 0, payload.Length);
-                }
-
-                return (int)stream.Length;
-            }
-        }
-        catch (NotSupportedException)
-        {
-            // The stream over the packed bytes is full.
-            return 0;
+            return BrotliEncoder.TryCompress(
+                shuffled.AsSpan(0, payload.Length), packed[..most], out var bytes, Quality, WindowBits)
+                ? bytes
+                : 0;
         }
         finally
         {
@@ -49,24 +40,19 @@ internal static class BlockCompressor
     }
 
     /// <summary>Unpacks a block; false when it is not one of the right length.</summary>
-    public static unsafe bool TryUnpack(ReadOnlySpan<byte> packed, Span<byte> payload)
+    public static bool TryUnpack(ReadOnlySpan<byte> packed, Span<byte> payload)
     {
         var shuffled = ArrayPool<byte>.Shared.Rent(payload.Length);
         try
         {
-            fixed (byte* source = packed)
+            if (!BrotliDecoder.TryDecompress(packed, shuffled.AsSpan(0, payload.Length), out var bytes) ||
+                bytes != payload.Length)
             {
-                using var stream = new UnmanagedMemoryStream(source, packed.Length);
-                using var inflate = new DeflateStream(stream, CompressionMode.Decompress);
-                inflate.ReadExactly(shuffled, 0, payload.Length);
+                return false;
             }
 
             Unshuffle(shuffled.AsSpan(0, payload.Length), payload);
             return true;
-        }
-        catch (Exception exception) when (exception is InvalidDataException or EndOfStreamException)
-        {
-            return false;
         }
         finally
         {

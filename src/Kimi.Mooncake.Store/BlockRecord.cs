@@ -10,8 +10,8 @@ internal enum BlockEncoding : byte
     /// <summary>As it was put.</summary>
     Plain = 0,
 
-    /// <summary>Bytes of equal significance together, then deflated.</summary>
-    ShuffledDeflate = 1,
+    /// <summary>Bytes of equal significance together, then Brotli.</summary>
+    ShuffledBrotli = 1,
 }
 
 /// <summary>

@@ -7,8 +7,7 @@ public enum StoreCompression
     None = 0,
 
     /// <summary>
-    /// Bytes of equal significance together, then deflated at the fastest level. A block that does not shrink is stored
-    /// as it is.
+    /// Bytes of equal significance together, then Brotli at a low level. A block that does not shrink is stored as it is.
     /// </summary>
-    Deflate = 1,
+    Brotli = 1,
 }

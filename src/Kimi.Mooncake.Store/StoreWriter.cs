@@ -163,7 +163,7 @@ internal sealed partial class StoreWriter : IDisposable
                 BlockEncoding.Plain, attributes.Tenant)
             : new BlockHeader(
                 key, parent, packed.Length, Crc32C.Finish(Crc32C.Append(Crc32C.Start, packed)),
-                _geometry.BlockTokens, kept, now, attributes.Class, BlockEncoding.ShuffledDeflate, attributes.Tenant);
+                _geometry.BlockTokens, kept, now, attributes.Class, BlockEncoding.ShuffledBrotli, attributes.Tenant);
     }
 
     private static long EndOf(int seconds, long nowMs) => seconds == 0 ? long.MaxValue : nowMs + (seconds * 1000L);

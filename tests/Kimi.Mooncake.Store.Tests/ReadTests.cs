@@ -127,7 +127,7 @@ public sealed class ReadTests
     [TestCase(true)]
     public async Task Get_CompressedStore_GivesTheSameBytes(bool alike)
     {
-        var options = TestBlocks.SmallOptions(_folder.Path) with { Compression = StoreCompression.Deflate };
+        var options = TestBlocks.SmallOptions(_folder.Path) with { Compression = StoreCompression.Brotli };
         await using (var first = TestBlocks.Open(options))
         {
             for (var number = 0; number < 50; number++)
