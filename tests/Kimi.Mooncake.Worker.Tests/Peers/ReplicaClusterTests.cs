@@ -82,11 +82,12 @@ public sealed class ReplicaClusterTests
 
         await RouteAsync();
         await RouteAsync();
-        await WorkerNode.UntilAsync(AreKeptTwice, "every block is kept twice");
+        await WorkerNode.UntilAsync(
+            () => AreKeptTwice() && _conductor.Replicas().Orders == 0, "every block is kept twice, and reported");
         Assert.That(_conductor.Counters().ReplicasRestoring, Is.Zero);
 
         var lost = _stores.MaxBy(store => store.Node.Store!.Statistics().Blocks);
-        var hadBlocks = lost.Node.Store!.Statistics().Blocks;
+        Assert.That(lost.Node.Store!.Statistics().Blocks, Is.Positive);
         await lost.Node.KillServerAsync();
         // The reader need not have heard of it: what it asks there first, it gets from the other replica.
         await reader.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(Blocks)));
@@ -100,10 +101,10 @@ public sealed class ReplicaClusterTests
 
         await lost.Agent.DisposeAsync();
         _stores.Remove(lost);
-        await WorkerNode.UntilAsync(AreKeptTwice, "every block is kept twice again");
-        Assert.That(hadBlocks, Is.Positive);
+        await WorkerNode.UntilAsync(
+            () => AreKeptTwice() && _conductor.Replicas().Orders == 0, "every block is kept twice again");
         Assert.That(_conductor.Counters().ReplicasRestoring, Is.Positive);
-        Assert.That(_conductor.Counters().ReplicaBlocks, Is.GreaterThanOrEqualTo(Blocks + hadBlocks));
+        Assert.That(_conductor.Counters().ReplicaBlocks, Is.GreaterThan(Blocks));
     }
 
     private long Indexed() => _conductor.State().Nodes.Sum(node => node.IndexedBlocks);

@@ -117,7 +117,8 @@ public sealed class ReplicaReadTests
         var hung = $"http://{listener.LocalEndpoint}";
         var store = await StoreAsync();
         await SaveAsync(await WorkerAsync(Patient, store.Address), 0, Blocks, BlockAttributes.Default);
-        var hedging = Patient with { HedgeMs = 50 };
+        // Far longer than an answer takes, so that the one that answers is the faster one on any machine.
+        var hedging = Patient with { HedgeMs = 1000, SlowFactor = 1.1 };
         var reader = await WorkerAsync(hedging, hung, store.Address);
 
         await reader.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(Blocks)));
