@@ -7,7 +7,8 @@ public enum StoreCompression
     None = 0,
 
     /// <summary>
-    /// Bytes of equal significance together, then Brotli at a low level. A block that does not shrink is stored as it is.
+    /// Bytes of equal significance together, then Brotli at a low level. A block that does not shrink is stored as it
+    /// is.
     /// </summary>
     Brotli = 1,
 }

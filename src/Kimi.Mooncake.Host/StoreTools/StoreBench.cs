@@ -116,8 +116,8 @@ internal sealed class StoreBench
 
         Directory.Delete(directory, recursive: true);
         File.Delete(file);
-        await PutAllAsync(PutCompressed, directory, StoreCompression.Deflate, cancellationToken).ConfigureAwait(false);
-        await GetAllAsync(GetCompressed, directory, StoreCompression.Deflate, cancellationToken).ConfigureAwait(false);
+        await PutAllAsync(PutCompressed, directory, StoreCompression.Brotli, cancellationToken).ConfigureAwait(false);
+        await GetAllAsync(GetCompressed, directory, StoreCompression.Brotli, cancellationToken).ConfigureAwait(false);
         Directory.Delete(directory, recursive: true);
     }
 
