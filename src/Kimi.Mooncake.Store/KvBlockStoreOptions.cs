@@ -69,9 +69,12 @@ public sealed record KvBlockStoreOptions
     [Setting("Share of the memory tier down to which blocks leave it.", Unit = "percent", Min = 1, Max = 100)]
     public int MemoryLowPercent { get; init; } = 95;
 
-    /// <summary>Reads from disk after which a block is kept in memory again.</summary>
+    /// <summary>
+    /// Reads from disk after which a block is kept in memory again. With 1 each first read also pays for a copy, of
+    /// which most blocks never make use: a worker has what it read in its own pool.
+    /// </summary>
     [Setting("Reads from disk after which a block is kept in memory again.", Unit = "reads", Min = 1, Max = 250)]
-    public int PromoteAfterReads { get; init; } = 1;
+    public int PromoteAfterReads { get; init; } = 2;
 
     /// <summary>
     /// How long a block that is being read from disk is protected from eviction; renewed by long reads.

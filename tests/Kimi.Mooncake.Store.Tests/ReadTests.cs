@@ -78,7 +78,8 @@ public sealed class ReadTests
     public async Task GetMany_FromMemoryAndDisk_ReadsTheLeadingBlocks()
     {
         await FillAsync();
-        await using var store = TestBlocks.OpenSmall(_folder.Path);
+        await using var store = TestBlocks.Open(
+            TestBlocks.SmallOptions(_folder.Path) with { PromoteAfterReads = 1 });
         TestBlocks.Has(store, 3);
         BlockKey[] keys = [.. Enumerable.Range(0, 121).Select(TestBlocks.Key)];
 

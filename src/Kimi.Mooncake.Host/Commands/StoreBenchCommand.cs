@@ -20,7 +20,7 @@ internal sealed class StoreBenchCommand
     private readonly Terminal _terminal;
     private readonly Option<bool> _json = JsonOption.Create();
     private readonly IntOption _sizeMib = new("--size-mib", "Bytes of each measurement, in MiB.", 256, 1, 64 * 1024);
-    private readonly IntOption _rounds = new("--rounds", "Rounds; the medians are printed.", 3, 1, 100);
+    private readonly IntOption _rounds = new("--rounds", "Rounds; the medians are printed.", 5, 1, 100);
     private readonly IntOption _layers = new("--layers", "Layers of the model.", LayersDefault, 1, LayersMax);
     private readonly IntOption _blockTokens = new(
         "--block-tokens", "Tokens of a block, a power of two.", KvLayout.BlockTokensDefault, KvLayout.BlockTokensMin,

@@ -63,6 +63,10 @@ internal sealed class StoreBench
     /// <exception cref="CommandException">The store gave other bytes than were put, or none.</exception>
     public async Task<StoreBenchReport> RunAsync(IndexFigures index, CancellationToken cancellationToken)
     {
+        // Memory that was never touched is slow at first, for files and store alike: a round that does not count.
+        _terminal.Remark("warming up");
+        await RoundAsync(0, cancellationToken).ConfigureAwait(false);
+        _figures.Clear();
         for (var round = 0; round < _rounds; round++)
         {
             _terminal.Remark($"round {round + 1} of {_rounds}");
