@@ -23,7 +23,7 @@ internal sealed class BenchReplicasCommand
         "--document-tokens", "Tokens of each document.", defaultValue: 4096, NeedleDocument.BytesMin, 1 << 20);
 
     private readonly IntOption _rate = new(
-        "--requests-per-minute", "Requests per minute, evenly.", defaultValue: 240, min: 1, max: 600_000);
+        "--requests-per-minute", "Requests per minute, evenly.", defaultValue: 120, min: 1, max: 600_000);
 
     private readonly IntOption _warm = new(
         "--warm-seconds", "Seconds before the measurement, in which documents become hot.", defaultValue: 30, 1, 3600);
