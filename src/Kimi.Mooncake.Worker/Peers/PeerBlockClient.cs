@@ -43,10 +43,11 @@ internal sealed class PeerBlockClient(TransferEngine transfer, Func<string, Call
     /// <param name="targets">Memory for each block.</param>
     /// <param name="blockBytes">Bytes of a block.</param>
     /// <param name="cancellationToken">Ends the call.</param>
+    /// <param name="unfinished">Told, before a failure is thrown, of the bytes that have come.</param>
     /// <returns>Leading blocks that have come; fewer when the process does not have them all.</returns>
     public async Task<int> PullAsync(
         string address, string ownAddress, ReadOnlyMemory<BlockKey> keys, ReadOnlyMemory<nint> targets, int blockBytes,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken, Action<long>? unfinished = null)
     {
         using var reservation = transfer.Reserve(targets.Span, blockBytes);
         var request = new Wire.PullRequest
@@ -56,15 +57,23 @@ internal sealed class PeerBlockClient(TransferEngine transfer, Func<string, Call
             Reservation = reservation.Id.Id,
             Generation = reservation.Id.Generation,
         };
-        var response = await Client(address).PullAsync(request, cancellationToken: cancellationToken)
-            .ResponseAsync.ConfigureAwait(false);
-        var blocks = (int)Math.Min(response.Blocks, (uint)keys.Length);
-        var expected = (long)blocks * blockBytes;
-        return reservation.BytesWritten >= expected
-            ? blocks
-            : throw new RpcException(new Status(
-                StatusCode.DataLoss,
-                $"{address} sent {reservation.BytesWritten} bytes for {blocks} blocks of {blockBytes} bytes"));
+        try
+        {
+            var response = await Client(address).PullAsync(request, cancellationToken: cancellationToken)
+                .ResponseAsync.ConfigureAwait(false);
+            var blocks = (int)Math.Min(response.Blocks, (uint)keys.Length);
+            var expected = (long)blocks * blockBytes;
+            return reservation.BytesWritten >= expected
+                ? blocks
+                : throw new RpcException(new Status(
+                    StatusCode.DataLoss,
+                    $"{address} sent {reservation.BytesWritten} bytes for {blocks} blocks of {blockBytes} bytes"));
+        }
+        catch
+        {
+            unfinished?.Invoke(reservation.BytesWritten);
+            throw;
+        }
     }
 
     /// <summary>

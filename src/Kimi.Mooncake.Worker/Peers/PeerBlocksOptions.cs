@@ -15,9 +15,9 @@ public sealed record PeerBlocksOptions
         Unit = "ms", Min = 1, Max = 60_000)]
     public int HedgeMs { get; init; } = 50;
 
-    /// <summary>Shortest time of a pull after which the next replica is asked instead.</summary>
-    [Setting("Shortest time of a pull after which it is given up for another replica; longer where the fastest of " +
-        "them needs longer.", Unit = "ms", Min = 1, Max = 600_000)]
+    /// <summary>Shortest time of a pull after which a replica that has the blocks is asked instead.</summary>
+    [Setting("Shortest time of a pull after which it is given up for another replica that says that it has the " +
+        "blocks; longer where the fastest of them needs longer.", Unit = "ms", Min = 1, Max = 600_000)]
     public int PullSwitchMs { get; init; } = 1_000;
 
     /// <summary>How many times slower than the fastest replica a slow one is.</summary>

@@ -14,9 +14,12 @@ internal sealed class PeerCalls(PeerParts parts)
     /// <param name="call">The call.</param>
     /// <param name="otherwise">What to answer where the call was not made or failed.</param>
     /// <param name="cancellationToken">Ends it early; the only cause of an exception.</param>
+    /// <param name="isSlow">
+    /// Says of a call that took too long whether the peer did a part of it: then it is slow, and not gone.
+    /// </param>
     public async Task<T> TryAsync<T>(
         Peer peer, int timeoutMs, Func<CancellationToken, Task<T>> call, T otherwise,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken, Func<bool>? isSlow = null)
     {
         if (!peer.Breaker.TryEnter())
         {
@@ -41,7 +44,17 @@ internal sealed class PeerCalls(PeerParts parts)
         catch (Exception fault) when (fault is RpcException or TransferException or OperationCanceledException
             or ArgumentException or InvalidDataException or InvalidOperationException)
         {
-            Fail(peer, ReasonOf(fault, limit.IsCancellationRequested), fault.Message);
+            var reason = ReasonOf(fault, limit.IsCancellationRequested);
+            if (reason == PeerFailure.TimedOut && isSlow?.Invoke() == true)
+            {
+                parts.Traffic.AddFailure(reason);
+                Succeed(peer);
+            }
+            else
+            {
+                Fail(peer, reason, fault.Message);
+            }
+
             return otherwise;
         }
         finally

@@ -45,14 +45,12 @@ internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book,
             return 0;
         }
 
-        // Who failed is asked for nothing more; who lacked a block, for nothing more of that group.
-        var failed = new HashSet<Peer>();
-        var lacking = new HashSet<(Peer Peer, Peer[] Group)>();
+        var tried = new TriedSources(own);
         var pieceBlocks = Math.Max(1, parts.Options.PullBytesMax / _blockBytes);
         var come = 0;
         while (come < blocks.Length && !cancellation.IsCancellationRequested)
         {
-            if (Next(blocks[come].Sources) is not { } peer)
+            if (tried.Next(blocks[come].Sources) is not { } peer)
             {
                 hints.Remove([blocks[come].Key], blocks[come].Sources);
                 break;
@@ -60,19 +58,18 @@ internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book,
 
             var asked = 1;
             while (asked < pieceBlocks && come + asked < blocks.Length
-                && Next(blocks[come + asked].Sources) == peer)
+                && tried.Next(blocks[come + asked].Sources) == peer)
             {
                 asked++;
             }
 
-            var piece = blocks.AsMemory(come, asked);
-            var pulled = await PullPieceAsync(peer, own, piece, LimitMs(peer, piece.Span), cancellation)
+            var pulled = await PullOrLeaveAsync(peer, own, blocks.AsMemory(come, asked), tried, cancellation)
                 .ConfigureAwait(false);
             come += Math.Max(0, pulled);
-            if (pulled < asked)
+            if (pulled < asked && !cancellation.IsCancellationRequested)
             {
-                _ = pulled < 0 ? failed.Add(peer) : lacking.Add((peer, blocks[come].Sources));
-                if (Next(blocks[come].Sources) is not null)
+                tried.Add(peer, blocks[come].Sources, pulled);
+                if (tried.Next(blocks[come].Sources) is not null)
                 {
                     parts.Traffic.AddFailover();
                 }
@@ -80,28 +77,84 @@ internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book,
         }
 
         return come;
-
-        Peer? Next(Peer[] sources) => Array.Find(sources, peer => !failed.Contains(peer)
-            && !lacking.Contains((peer, sources)) && peer.Address != own && peer.Breaker.WouldEnter);
     }
 
     /// <summary>
-    /// Longest time for a piece: where another replica may have its blocks, not much longer than the fastest one needs.
+    /// Pulls a piece; where that takes far longer than usual, and another store node says that it has the first of the
+    /// piece's blocks, the source is left for it. A source that is the only one has all the time that a pull may take.
     /// </summary>
-    private int LimitMs(Peer peer, ReadOnlySpan<PulledBlock> piece)
+    /// <returns>As <see cref="PullPieceAsync"/>.</returns>
+    private async Task<int> PullOrLeaveAsync(
+        Peer peer, string own, ReadOnlyMemory<PulledBlock> piece, TriedSources tried, CancellationToken cancellation)
     {
-        var rate = 0d;
+        var sources = piece.Span[0].Sources;
         // A worker looks for blocks between two steps of its engine, which may take long.
-        var hasOther = book.Stores.Contains(peer);
-        foreach (ref readonly var block in piece)
+        var others = book.Stores.Contains(peer) ? tried.OthersThan(peer, sources) : [];
+        if (others.Length == 0)
         {
-            hasOther = hasOther && Array.Exists(block.Sources, other => other != peer && other.Breaker.WouldEnter);
-            rate = Math.Max(rate, ReplicaChoice.Fastest(block.Sources).BytesPerSecond);
+            return await PullPieceAsync(peer, own, piece, cancellation).ConfigureAwait(false);
         }
 
-        if (!hasOther)
+        var run = 1;
+        while (run < piece.Length && piece.Span[run].Sources == sources)
         {
-            return parts.Options.PullTimeoutMs;
+            run++;
+        }
+
+        using var leaving = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var pull = PullPieceAsync(peer, own, piece, leaving.Token);
+        var other = HasOtherAsync(others, piece[..run], SwitchMs(piece), leaving.Token);
+        var isOther = await Task.WhenAny(pull, other).ConfigureAwait(false) == other
+            && await other.ConfigureAwait(false);
+        if (isOther)
+        {
+            await leaving.CancelAsync().ConfigureAwait(false);
+        }
+
+        var come = await pull.ConfigureAwait(false);
+        await leaving.CancelAsync().ConfigureAwait(false);
+        await other.ConfigureAwait(false);
+        return come;
+    }
+
+    /// <summary>Waits for the time after which a pull is slow, and asks others whether they have its blocks.</summary>
+    /// <returns>Whether one has them all.</returns>
+    private async Task<bool> HasOtherAsync(
+        Peer[] others, ReadOnlyMemory<PulledBlock> run, int switchMs, CancellationToken ended)
+    {
+        try
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(switchMs), parts.Time, ended).ConfigureAwait(false);
+            ReadOnlyMemory<BlockKey> keys = Array.ConvertAll(run.ToArray(), static block => block.Key);
+            foreach (var other in others)
+            {
+                var blocks = await calls.TryAsync(
+                    other,
+                    parts.Options.MatchTimeoutMs,
+                    limited => parts.Client.MatchRunsAsync(other.Address, [keys], limited),
+                    [0],
+                    ended).ConfigureAwait(false);
+                if (blocks[0] == keys.Length)
+                {
+                    return true;
+                }
+            }
+        }
+        catch (OperationCanceledException) when (ended.IsCancellationRequested)
+        {
+            // The pull ended first.
+        }
+
+        return false;
+    }
+
+    /// <summary>Time after which a pull is slow: not much longer than the fastest source needs.</summary>
+    private int SwitchMs(ReadOnlyMemory<PulledBlock> piece)
+    {
+        var rate = 0d;
+        foreach (ref readonly var block in piece.Span)
+        {
+            rate = Math.Max(rate, ReplicaChoice.Fastest(block.Sources).BytesPerSecond);
         }
 
         var usualMs = rate > 0 ? (double)piece.Length * _blockBytes / rate * 1000 : 0;
@@ -109,9 +162,12 @@ internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book,
             parts.Options.PullTimeoutMs, Math.Max(parts.Options.PullSwitchMs, usualMs * parts.Options.SlowFactor));
     }
 
-    /// <returns>Leading blocks that have come; -1 when the call failed.</returns>
+    /// <returns>
+    /// Leading blocks that have come; <see cref="TriedSources.Failed"/> when the call failed,
+    /// <see cref="TriedSources.Left"/> when it was ended.
+    /// </returns>
     private async Task<int> PullPieceAsync(
-        Peer peer, string own, ReadOnlyMemory<PulledBlock> piece, int limitMs, CancellationToken cancellation)
+        Peer peer, string own, ReadOnlyMemory<PulledBlock> piece, CancellationToken cancellation)
     {
         var keys = new BlockKey[piece.Length];
         var addresses = new nint[piece.Length];
@@ -122,24 +178,33 @@ internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book,
         }
 
         var started = parts.Time.GetTimestamp();
+        var unfinishedBytes = 0L;
         int come;
         try
         {
             come = await calls.TryAsync(
                 peer,
-                limitMs,
-                limited => parts.Client.PullAsync(peer.Address, own, keys, addresses, _blockBytes, limited),
-                -1,
-                cancellation).ConfigureAwait(false);
+                parts.Options.PullTimeoutMs,
+                limited => parts.Client.PullAsync(
+                    peer.Address, own, keys, addresses, _blockBytes, limited, bytes => unfinishedBytes = bytes),
+                TriedSources.Failed,
+                cancellation,
+                () => unfinishedBytes > 0).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {
-            return 0;
+            come = TriedSources.Left;
         }
 
         if (come < 0)
         {
-            return -1;
+            if (come == TriedSources.Left || unfinishedBytes > 0)
+            {
+                // So slow that it was left: asked after others for a while, even if nothing came.
+                peer.Rate.Add(Math.Max(1, unfinishedBytes), parts.Time.GetElapsedTime(started));
+            }
+
+            return come;
         }
 
         if (come < keys.Length)

@@ -8,6 +8,7 @@ namespace Kimi.Mooncake.Worker.Peers;
 /// <param name="replicas">Replicas in the order in which they are to be asked.</param>
 internal sealed class GroupQuery(int first, ReadOnlyMemory<BlockKey> keys, Peer[] replicas)
 {
+    private readonly HashSet<Peer> _lacking = [];
     private int _found = -1;
 
     public int First { get; } = first;
@@ -34,7 +35,9 @@ internal sealed class GroupQuery(int first, ReadOnlyMemory<BlockKey> keys, Peer[
     public int Asking { get; private set; }
 
     /// <summary>Who has the blocks, and who may have them, in the order in which to pull from them.</summary>
-    public Peer[] Sources => Holder is null ? [] : [Holder, .. replicas.Where(peer => peer != Holder)];
+    public Peer[] Sources => Holder is null
+        ? []
+        : [Holder, .. replicas.Where(peer => peer != Holder && !_lacking.Contains(peer))];
 
     /// <summary>Takes the next replica to be asked.</summary>
     public Peer Next()
@@ -47,6 +50,11 @@ internal sealed class GroupQuery(int first, ReadOnlyMemory<BlockKey> keys, Peer[
     public void Answer(Peer peer, int blocks)
     {
         Asking--;
+        if (blocks == 0)
+        {
+            _lacking.Add(peer);
+        }
+
         if (blocks > _found)
         {
             _found = blocks;

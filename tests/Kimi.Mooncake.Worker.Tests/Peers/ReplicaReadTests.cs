@@ -140,7 +140,7 @@ public sealed class ReplicaReadTests
         var hung = new HungBlocks();
         await using var server = await LoopbackServer.StartAsync(hung, store.Transfer.Service);
         _nodes.Add(await BlockNode.StartAsync(
-            new BlockNodePlan { Peers = Patient with { PullSwitchMs = 100 }, Host = "here" }));
+            new BlockNodePlan { Peers = Patient with { PullSwitchMs = 100, BreakerFailuresMax = 1 }, Host = "here" }));
         var reader = _nodes[^1];
         // The nearest is asked first.
         reader.Connector.SetStoreNodes([new(server.Address, "here"), new(store.Address, "there")]);
@@ -150,9 +150,58 @@ public sealed class ReplicaReadTests
 
         RequireBlocks(reader);
         Assert.That(hung.Pulls, Is.EqualTo(1));
+        Assert.That(reader.Metric("kv_peers_left_alone"), Is.Zero, "it may only be slow");
+        Assert.That(reader.Metric("kv_store_nodes_slow"), Is.EqualTo(1));
         Assert.That(reader.Traffic.Failovers, Is.EqualTo(1));
         Assert.That(reader.Traffic.PulledBlocks, Is.EqualTo(Blocks));
         Assert.That(reader.Transfer.Statistics().Reservations, Is.Zero);
+    }
+
+    [Test]
+    public async Task Load_TheOnlyNodeThatHasTheBlocksIsSlow_IsWaitedFor()
+    {
+        // Arrange: one sends only after the other was asked and has said that it has nothing.
+        var (one, other) = (await StoreAsync(), await StoreAsync());
+        await SaveAsync(await WorkerAsync(Patient, one.Address), 0, 8, BlockAttributes.Default);
+        var asked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var slow = await LoopbackServer.StartAsync(
+            new PassedOnBlocks(one.Blocks) { BeforePull = asked.Task }, one.Transfer.Service);
+        await using var empty = await LoopbackServer.StartAsync(
+            new PassedOnBlocks(other.Blocks) { Matched = asked }, other.Transfer.Service);
+        _nodes.Add(await BlockNode.StartAsync(
+            new BlockNodePlan { Peers = Patient with { PullSwitchMs = 1, BreakerFailuresMax = 1 }, Host = "here" }));
+        var reader = _nodes[^1];
+        reader.Connector.SetStoreNodes([new(slow.Address, "here"), new(empty.Address, "there")]);
+        await reader.PrepareAsync(BlockNode.Request(PeerBlocks.Prompt(8)));
+
+        // Act
+        var loaded = await reader.TakeAsync(
+            reader.Connector.BeginLoad(PeerBlocks.Keys(0, 8), PeerBlocks.Ids(0, 8)));
+
+        // Assert
+        Assert.That(loaded, Is.EqualTo(8));
+        reader.RequireBlock(7, 7);
+        Assert.That(reader.Traffic.Failovers, Is.Zero);
+        Assert.That(reader.Traffic.Failures(PeerFailure.TimedOut), Is.Zero);
+    }
+
+    [Test]
+    public void Next_ASourceThatIsSlow_IsTheLastOne()
+    {
+        var options = new PeerBlocksOptions();
+        Peer[] sources = [.. "abc".Select(name => new Peer($"http://{name}", options, TimeProvider.System))];
+        var tried = new TriedSources("http://own");
+
+        tried.Add(sources[0], sources, TriedSources.Left);
+        Assert.That(tried.Next(sources), Is.SameAs(sources[1]));
+        Assert.That(tried.OthersThan(sources[1], sources), Is.EqualTo(new[] { sources[2] }));
+        Assert.That(tried.OthersThan(sources[0], sources), Is.Empty, "it is not left twice");
+
+        tried.Add(sources[1], sources, outcome: 0);
+        tried.Add(sources[2], sources, TriedSources.Failed);
+        Assert.That(tried.Next(sources), Is.SameAs(sources[0]));
+        tried.Add(sources[0], sources, TriedSources.Failed);
+        Assert.That(tried.Next(sources), Is.Null);
     }
 
     [Test]
@@ -262,6 +311,27 @@ public sealed class ReplicaReadTests
             var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             await ended.Task.WaitAsync(context.CancellationToken);
             return new Wire.PullResponse();
+        }
+    }
+
+    /// <summary>The blocks of a node, which sends them only when it may.</summary>
+    private sealed class PassedOnBlocks(BlocksService blocks) : Wire.KvBlocks.KvBlocksBase
+    {
+        public Task BeforePull { get; init; } = Task.CompletedTask;
+
+        public TaskCompletionSource? Matched { get; init; }
+
+        public override async Task<Wire.MatchResponse> Match(Wire.MatchRequest request, ServerCallContext context)
+        {
+            var response = await blocks.Match(request, context);
+            Matched?.TrySetResult();
+            return response;
+        }
+
+        public override async Task<Wire.PullResponse> Pull(Wire.PullRequest request, ServerCallContext context)
+        {
+            await BeforePull.WaitAsync(context.CancellationToken);
+            return await blocks.Pull(request, context);
         }
     }
 
