@@ -186,14 +186,19 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
                 $"here blocks have {_sources.BlockBytes} bytes and the model is {_fingerprint}");
         }
 
-        if (!puts.TryBegin(keys, parents, attributes, out var id, out var wanted))
+        if (!puts.TryBegin(keys, parents, attributes, out var id, out var wanted, out var left))
         {
             throw Fault(
                 StatusCode.ResourceExhausted,
                 $"{puts.Count} puts are open, of {_options.PutsMax}, and {puts.FreeBlocks} blocks fit the memory");
         }
 
-        var response = new Wire.BeginPutResponse { Reservation = id.Id, Generation = id.Generation };
+        var response = new Wire.BeginPutResponse
+        {
+            Reservation = id.Id,
+            Generation = id.Generation,
+            Left = (uint)left,
+        };
         response.Wanted.Add(wanted.Select(static index => (uint)index));
         return Task.FromResult(response);
     }
@@ -218,11 +223,11 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
     public override Task<Wire.RetainResponse> Retain(Wire.RetainRequest request, ServerCallContext context)
     {
         ArgumentNullException.ThrowIfNull(request);
-        RequirePuts();
+        var puts = RequirePuts();
         var keys = ReadKeys(request.Keys, "keys");
         var retention = Read(() => RetentionMessages.ToRetention(request.Retention));
         Read(() => RetentionMessages.ToClass(request.BlockClass));
-        return Task.FromResult(new Wire.RetainResponse { Blocks = (uint)_sources.Store!.Retain(keys, retention) });
+        return Task.FromResult(new Wire.RetainResponse { Blocks = (uint)puts.Retain(keys, retention) });
     }
 
     /// <summary>Gives open puts up. The server must have ended its calls before.</summary>

@@ -77,46 +77,38 @@ internal sealed class OpenPuts : IAsyncDisposable
     /// <param name="attributes">What is stored with each; those that are stored already are kept as long.</param>
     /// <param name="id">The reservation; default when no block is wanted.</param>
     /// <param name="wanted">For each slot of the reservation the index of its key.</param>
+    /// <param name="left">Blocks that are not stored, and not wanted now.</param>
     /// <returns>False when too many puts are open, or no memory is left for what is wanted.</returns>
     public bool TryBegin(
         BlockKey[] keys, BlockKey[] parents, BlockAttributes attributes, out ReservationId id,
-        [NotNullWhen(true)] out int[]? wanted)
+        [NotNullWhen(true)] out int[]? wanted, out int left)
     {
+        var isBegun = TryReserve(keys, parents, attributes, out id, out wanted, out left);
         if (attributes.Retention != default)
         {
+            // Afterwards: what was on its way before, and is not any more, is stored now.
             _store.Retain(keys, attributes.Retention);
         }
 
+        return isBegun;
+    }
+
+    /// <summary>Has blocks kept longer, those that are on their way too.</summary>
+    /// <returns>Blocks that are stored.</returns>
+    public int Retain(BlockKey[] keys, in BlockRetention retention)
+    {
         lock (_gate)
         {
-            id = default;
-            wanted = Wanted(keys, attributes.Retention);
-            if (wanted.Length == 0)
+            foreach (ref readonly var key in keys.AsSpan())
             {
-                return true;
+                if (_arriving.Contains(key))
+                {
+                    RetainOnArrival(key, retention);
+                }
             }
-
-            var slots = _stopped || _puts.Count >= _options.PutsMax ? [] : _staging.Take(wanted.Length);
-            if (slots.Length == 0)
-            {
-                wanted = null;
-                return false;
-            }
-
-            // The rest is wanted another time: a store that has part of a prefix is better than none.
-            wanted = wanted[..slots.Length];
-            var put = new Put(
-                Reserve(slots),
-                slots,
-                Array.ConvertAll(wanted, index => keys[index]),
-                Array.ConvertAll(wanted, index => parents[index]),
-                attributes,
-                _time.GetTimestamp());
-            id = put.Reservation.Id;
-            _puts.Add(id, put);
-            _arriving.UnionWith(put.Keys);
-            return true;
         }
+
+        return _store.Retain(keys, retention);
     }
 
     /// <summary>Ends a put: stores what has come.</summary>
@@ -179,15 +171,54 @@ internal sealed class OpenPuts : IAsyncDisposable
         _staging.Dispose();
     }
 
-    /// <summary>The keys that nobody sends; of those that somebody does, remembers how long they are kept.</summary>
-    private int[] Wanted(BlockKey[] keys, BlockRetention retention)
+    private bool TryReserve(
+        BlockKey[] keys, BlockKey[] parents, BlockAttributes attributes, out ReservationId id,
+        [NotNullWhen(true)] out int[]? wanted, out int left)
     {
+        lock (_gate)
+        {
+            id = default;
+            wanted = Wanted(keys, attributes.Retention, out left);
+            if (wanted.Length == 0)
+            {
+                return true;
+            }
+
+            var slots = _stopped || _puts.Count >= _options.PutsMax ? [] : _staging.Take(wanted.Length);
+            if (slots.Length == 0)
+            {
+                wanted = null;
+                return false;
+            }
+
+            // The rest is wanted another time: a store that has part of a prefix is better than none.
+            left += wanted.Length - slots.Length;
+            wanted = wanted[..slots.Length];
+            var put = new Put(
+                Reserve(slots),
+                slots,
+                Array.ConvertAll(wanted, index => keys[index]),
+                Array.ConvertAll(wanted, index => parents[index]),
+                attributes,
+                _time.GetTimestamp());
+            id = put.Reservation.Id;
+            _puts.Add(id, put);
+            _arriving.UnionWith(put.Keys);
+            return true;
+        }
+    }
+
+    /// <summary>The keys that nobody sends; of those that somebody does, remembers how long they are kept.</summary>
+    private int[] Wanted(BlockKey[] keys, BlockRetention retention, out int left)
+    {
+        left = 0;
         var wanted = new List<int>(keys.Length);
         var seen = new HashSet<BlockKey>();
         for (var i = 0; i < keys.Length; i++)
         {
             if (_arriving.Contains(keys[i]))
             {
+                left++;
                 RetainOnArrival(keys[i], retention);
             }
             else if (!_store.Contains(keys[i]) && seen.Add(keys[i]))

@@ -77,11 +77,10 @@ internal sealed class PeerBlockClient(TransferEngine transfer, Func<string, Call
     }
 
     /// <summary>
-    /// Gives blocks to a store node. When the task has ended, however it did, nothing reads the memory any more.
+    /// Gives blocks to a store node, in parts where it has no room for all at once. When the task has ended, however
+    /// it did, nothing reads the memory any more.
     /// </summary>
-    /// <returns>The blocks that it wanted, and those of them that it stored.</returns>
-    public async Task<(int Wanted, int Stored)> PutAsync(
-        string address, PutBlocks blocks, CancellationToken cancellationToken)
+    public async Task<PutOutcome> PutAsync(string address, PutBlocks blocks, CancellationToken cancellationToken)
     {
         var request = new Wire.BeginPutRequest
         {
@@ -93,25 +92,26 @@ internal sealed class PeerBlockClient(TransferEngine transfer, Func<string, Call
             Retention = RetentionMessages.ToMessage(blocks.Attributes.Retention),
             BlockClass = RetentionMessages.ToMessage(blocks.Attributes.Class),
         };
-        var client = Client(address);
-        var begun = await client.BeginPutAsync(request, cancellationToken: cancellationToken)
-            .ResponseAsync.ConfigureAwait(false);
-        if (begun.Wanted.Count == 0)
+        var outcome = default(PutOutcome);
+        while (true)
         {
-            return (0, 0);
-        }
+            PutOutcome part;
+            try
+            {
+                part = await PutPartAsync(address, request, blocks, cancellationToken).ConfigureAwait(false);
+            }
+            catch (RpcException fault) when (fault.StatusCode == StatusCode.ResourceExhausted && outcome.Stored > 0)
+            {
+                // Others have taken the room: what was stored before is stored all the same.
+                return outcome;
+            }
 
-        if (begun.Wanted.Any(index => index >= blocks.Keys.Length))
-        {
-            throw new RpcException(new Status(StatusCode.DataLoss, $"{address} wants blocks that were not offered"));
+            outcome = new PutOutcome(outcome.Wanted + part.Wanted, outcome.Stored + part.Stored, part.Left);
+            if (part.Left == 0 || part.Wanted == 0 || part.Stored < part.Wanted)
+            {
+                return outcome;
+            }
         }
-
-        var target = new ReservationId(begun.Reservation, begun.Generation);
-        await SendAsync(address, target, blocks, [.. begun.Wanted], cancellationToken).ConfigureAwait(false);
-        var commit = new Wire.CommitPutRequest { Reservation = target.Id, Generation = target.Generation };
-        var committed = await client.CommitPutAsync(commit, cancellationToken: cancellationToken)
-            .ResponseAsync.ConfigureAwait(false);
-        return (begun.Wanted.Count, (int)committed.Stored);
     }
 
     /// <summary>Has a store node keep blocks longer.</summary>
@@ -129,6 +129,31 @@ internal sealed class PeerBlockClient(TransferEngine transfer, Func<string, Call
         var response = await Client(address).RetainAsync(request, cancellationToken: cancellationToken)
             .ResponseAsync.ConfigureAwait(false);
         return (int)Math.Min(response.Blocks, (uint)keys.Length);
+    }
+
+    private async Task<PutOutcome> PutPartAsync(
+        string address, Wire.BeginPutRequest request, PutBlocks blocks, CancellationToken cancellationToken)
+    {
+        var client = Client(address);
+        var begun = await client.BeginPutAsync(request, cancellationToken: cancellationToken)
+            .ResponseAsync.ConfigureAwait(false);
+        if (begun.Left > (uint)blocks.Keys.Length || begun.Wanted.Any(index => index >= blocks.Keys.Length))
+        {
+            throw new RpcException(new Status(StatusCode.DataLoss, $"{address} wants blocks that were not offered"));
+        }
+
+        var left = (int)begun.Left;
+        if (begun.Wanted.Count == 0)
+        {
+            return new PutOutcome(0, 0, left);
+        }
+
+        var target = new ReservationId(begun.Reservation, begun.Generation);
+        await SendAsync(address, target, blocks, [.. begun.Wanted], cancellationToken).ConfigureAwait(false);
+        var commit = new Wire.CommitPutRequest { Reservation = target.Id, Generation = target.Generation };
+        var committed = await client.CommitPutAsync(commit, cancellationToken: cancellationToken)
+            .ResponseAsync.ConfigureAwait(false);
+        return new PutOutcome(begun.Wanted.Count, (int)Math.Min(committed.Stored, (uint)begun.Wanted.Count), left);
     }
 
     private async Task SendAsync(

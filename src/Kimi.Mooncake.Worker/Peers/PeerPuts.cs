@@ -33,19 +33,19 @@ internal sealed class PeerPuts(PeerParts parts, PeerCalls calls) : IAsyncDisposa
     {
         try
         {
-            var (wanted, stored) = await calls.TryAsync(
+            var outcome = await calls.TryAsync(
                 store,
                 parts.Options.PutTimeoutMs,
                 limited => parts.Client.PutAsync(store.Address, blocks, limited),
-                (Wanted: -1, Stored: 0),
+                new PutOutcome(0, 0, Left: blocks.Keys.Length),
                 cancellation).ConfigureAwait(false);
-            parts.Traffic.AddPut(stored, (long)stored * blocks.BlockBytes);
-            if (wanted > stored)
+            parts.Traffic.AddPut(outcome.Stored, (long)outcome.Stored * blocks.BlockBytes);
+            if (outcome.Wanted > outcome.Stored)
             {
                 parts.Traffic.AddFailure(PeerFailure.Refused);
             }
 
-            return wanted >= 0 && stored >= wanted;
+            return outcome.IsWhole;
         }
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {

@@ -81,7 +81,7 @@ internal sealed class ReplicaSender(ReplicaParts parts)
                 var put = await parts.Client.PutAsync(task.TargetAddress, blocks, cancellationToken)
                     .ConfigureAwait(false);
                 stored += put.Stored;
-                if (put.Stored < put.Wanted)
+                if (!put.IsWhole)
                 {
                     return (0, stored, false);
                 }

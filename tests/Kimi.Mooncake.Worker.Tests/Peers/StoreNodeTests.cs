@@ -216,7 +216,8 @@ public sealed class StoreNodeTests(bool sharedMemory)
         await using var other = await BlockNode.StartAsync(new BlockNodePlan { SharedMemory = sharedMemory });
         var begun = await BeginAsync(other, store, 0, 3);
         Assert.That(begun.Wanted, Is.EqualTo(new uint[] { 0, 1, 2 }));
-        Assert.That((await BeginAsync(other, store, 0, 4)).Wanted, Is.EqualTo(new uint[] { 3 }), "0 to 2 come");
+        var next = await BeginAsync(other, store, 0, 4);
+        Assert.That((next.Wanted, next.Left), Is.EqualTo((new uint[] { 3 }, 3)), "0 to 2 come");
 
         clock.Advance(TimeSpan.FromMilliseconds(new BlockServingOptions().PutExpiresMs));
 
@@ -248,9 +249,45 @@ public sealed class StoreNodeTests(bool sharedMemory)
         });
         await using var other = await BlockNode.StartAsync(new BlockNodePlan { SharedMemory = sharedMemory });
 
-        Assert.That((await BeginAsync(other, store, 0, 9)).Wanted, Is.EqualTo(new uint[] { 0, 1, 2, 3 }));
+        var begun = await BeginAsync(other, store, 0, 9);
+        Assert.That(begun.Wanted, Is.EqualTo(new uint[] { 0, 1, 2, 3 }));
+        Assert.That(begun.Left, Is.EqualTo(5));
         var fault = await Assert.ThrowsAsync<RpcException>(() => BeginAsync(other, store, 20, 1));
         Assert.That(fault!.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted));
+    }
+
+    [Test]
+    public async Task Save_MoreThanTheStoreNodeHasRoomForAtOnce_ComesInParts()
+    {
+        await using var store = await BlockNode.StartAsync(Store() with
+        {
+            Serving = new BlockServingOptions { PutStagingBytes = 4 * PeerBlocks.Layout.BytesPerBlock },
+        });
+        await using var worker = await WorkerOf(store);
+
+        Assert.That(await SaveAsync(worker, 0, 9), Is.EqualTo(9));
+
+        Assert.That(store.Store!.CountStored(PeerBlocks.Keys(0, 9)), Is.EqualTo(9));
+        Assert.That(worker.Traffic.PutBlocks, Is.EqualTo(9));
+        Assert.That(worker.Traffic.Failures(PeerFailure.Refused), Is.Zero);
+    }
+
+    [Test]
+    public async Task Save_BlocksThatAnotherSends_IsNotSavedUntilTheyAreStored()
+    {
+        await using var store = await BlockNode.StartAsync(Store());
+        await using var one = await WorkerOf(store);
+        await using var other = await WorkerOf(store);
+        var begun = await BeginAsync(one, store, 2, 2);
+
+        Assert.That(await SaveAsync(other, 0, 6), Is.Zero, "2 and 3 may never come");
+        Assert.That(store.Store!.Statistics().Blocks, Is.EqualTo(4), "the others are stored");
+
+        one.Pool.Publish(2, 2);
+        await SendAsync(one, store, begun, 2, 2);
+        Assert.That(await CommitAsync(one, store, begun), Is.EqualTo(StatusCode.OK));
+        Assert.That(await SaveAsync(other, 0, 6), Is.EqualTo(6));
+        Assert.That(other.Traffic.PutBlocks, Is.EqualTo(4));
     }
 
     [Test]
@@ -346,6 +383,30 @@ public sealed class StoreNodeTests(bool sharedMemory)
         Assert.That(await CommitAsync(one, store, begun), Is.EqualTo(StatusCode.OK));
         clock.Advance(TimeSpan.FromSeconds(61));
         Assert.That(store.Store!.CountStored(PeerBlocks.Keys(0, 4)), Is.EqualTo(4));
+    }
+
+    [Test]
+    public async Task Retain_BlocksThatArrive_AreKeptLonger()
+    {
+        // Arrange
+        var clock = new TestClock();
+        await using var store = await BlockNode.StartAsync(Store() with { StoreTime = clock });
+        await using var worker = await WorkerOf(store);
+        var begun = await BeginAsync(worker, store, 0, 2, OfAMinute.Retention);
+        worker.Pool.Publish(0, 2);
+        await SendAsync(worker, store, begun, 0, 2);
+
+        // Act
+        await worker.Call(store.Address).RetainAsync(new Wire.RetainRequest
+        {
+            Keys = BlockKeyMessages.ToBytes(PeerBlocks.Keys(0, 2)),
+            Retention = RetentionMessages.ToMessage(Hour),
+        });
+
+        // Assert
+        Assert.That(await CommitAsync(worker, store, begun), Is.EqualTo(StatusCode.OK));
+        clock.Advance(TimeSpan.FromSeconds(61));
+        Assert.That(store.Store!.CountStored(PeerBlocks.Keys(0, 2)), Is.EqualTo(2));
     }
 
     [Test]
