@@ -69,6 +69,11 @@ internal sealed class ClusterNode(NodeDescriptor descriptor, int slot)
 
     public bool Has(NodeRoles role) => (Descriptor.Roles & role) != 0;
 
+    /// <summary>
+    /// Whether the keys that it tells are those of its store: a node that has a pool too tells those of the pool.
+    /// </summary>
+    public bool TellsStore => Has(NodeRoles.Store) && !Has(NodeRoles.Prefill | NodeRoles.Decode);
+
     /// <summary>Whether it may be given work.</summary>
     public bool IsUsable(TimeSpan now, TimeSpan suspectAfter) =>
         Load is { Ready: true, Draining: false } && !IsDraining && IsAlive(now, suspectAfter);

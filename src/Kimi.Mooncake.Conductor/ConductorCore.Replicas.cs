@@ -1,5 +1,3 @@
-using Kimi.Mooncake.Core;
-
 namespace Kimi.Mooncake.Conductor;
 
 // Replicas of hot blocks and of contexts on store nodes.
@@ -36,7 +34,7 @@ public sealed partial class ConductorCore
         _holders.Clear();
         foreach (var node in _nodes)
         {
-            if (node.Has(NodeRoles.Store) && node.IsAlive(now, _suspectAfter))
+            if (node.TellsStore && node.IsAlive(now, _suspectAfter))
             {
                 _holders.Add(node);
             }

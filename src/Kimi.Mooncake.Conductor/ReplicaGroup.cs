@@ -55,11 +55,17 @@ internal sealed class ReplicaGroup(BlockKey anchor)
         }
 
         var wantsMore = false;
+        var isFull = false;
         for (var index = 0; index < keys.Length; index++)
         {
-            if (_keys.Count >= rules.KeysMax && !_keys.ContainsKey(keys[index]) && !MakeRoom(rules, now))
+            if (_keys.Count >= rules.KeysMax && !_keys.ContainsKey(keys[index]))
             {
-                break;
+                isFull = isFull || !MakeRoom(rules, now);
+                if (isFull)
+                {
+                    // Those further on may be known.
+                    continue;
+                }
             }
 
             ref var state = ref CollectionsMarshal.GetValueRefOrAddDefault(_keys, keys[index], out _);
@@ -115,6 +121,17 @@ internal sealed class ReplicaGroup(BlockKey anchor)
             }
         }
 
+        if (_keys.Count == before)
+        {
+            foreach (var (key, state) in _keys)
+            {
+                if (!state.IsHot && now - state.Heat.Counted >= rules.ContextsForgottenAfter)
+                {
+                    _keys.Remove(key);
+                }
+            }
+        }
+
         return _keys.Count < before;
     }
 }
@@ -123,7 +140,9 @@ internal sealed class ReplicaGroup(BlockKey anchor)
 /// <param name="Threshold">Heat at which a block is hot.</param>
 /// <param name="WindowSeconds">Time after which a request counts for 1/e.</param>
 /// <param name="KeysMax">Keys of one group.</param>
-internal sealed record HeatRules(double Threshold, double WindowSeconds, int KeysMax);
+/// <param name="ContextsForgottenAfter">Time without a use after which a context's key makes room for others.</param>
+internal sealed record HeatRules(
+    double Threshold, double WindowSeconds, int KeysMax, TimeSpan ContextsForgottenAfter);
 
 /// <summary>A count of requests that fades with time.</summary>
 internal readonly record struct Fading(double Value, TimeSpan Counted)

@@ -21,7 +21,7 @@ internal sealed class ReplicaHeat
         // A block that was used once is never hot.
         _rules = new HeatRules(
             Math.Max(1.5, options.HotRequestsPerSecond * options.HotWindowSeconds), options.HotWindowSeconds,
-            options.GroupKeysMax);
+            options.GroupKeysMax, TimeSpan.FromSeconds(options.ContextKeysSeconds));
     }
 
     public int Count => _groups.Count;

@@ -45,6 +45,11 @@ public sealed record ReplicaOptions
         Unit = "keys", Min = 64, Max = 65_536)]
     public int GroupKeysMax { get; init; } = 256;
 
+    /// <summary>Time without a use after which keys of contexts make room for others of a full group.</summary>
+    [Setting("Time without a use after which keys of contexts make room for others of a placement group that is full.",
+        Unit = "seconds", Min = 1, Max = 2_592_000)]
+    public double ContextKeysSeconds { get; init; } = 600;
+
     /// <summary>Orders to make replicas that are being done at once.</summary>
     [Setting("Orders to copy blocks to another store node that are being done at once.",
         Unit = "orders", Min = 1, Max = 4096)]

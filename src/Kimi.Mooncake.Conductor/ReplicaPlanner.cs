@@ -136,7 +136,9 @@ internal sealed class ReplicaPlanner(ReplicaOptions options, PrefixIndex index)
         var isComplete = true;
         for (var rank = 0; rank < count; rank++)
         {
-            isComplete &= Bring(group, wanted, rank, _targets[chosen[rank]], now);
+            // What a node has that does not tell its store is not known.
+            var target = _targets[chosen[rank]];
+            isComplete &= !target.TellsStore || Bring(group, wanted, rank, target, now);
         }
 
         group.WasComplete |= isComplete;
@@ -149,6 +151,12 @@ internal sealed class ReplicaPlanner(ReplicaOptions options, PrefixIndex index)
         ReplicaGroup group, IReadOnlyList<(BlockKey Key, int Depth, bool IsContext)> wanted, int rank,
         ClusterNode target, TimeSpan now)
     {
+        if (target.Kv != KvProgress.Following)
+        {
+            // Its keys are on their way: it would seem to lack everything.
+            return false;
+        }
+
         var missing = new List<BlockKey>();
         foreach (var (key, _, isContext) in wanted)
         {

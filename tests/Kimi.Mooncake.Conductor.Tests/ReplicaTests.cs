@@ -170,6 +170,82 @@ internal sealed class ReplicaTests
         Assert.That(cluster.Core.Replicas.TrackedGroups, Is.EqualTo(5));
     }
 
+    [Test]
+    public void Touch_GroupIsFullOfContextsThatNobodyUses_MakesRoomForNewOnes()
+    {
+        // Arrange: all conversations have their first block in common.
+        var cluster = Cluster(Options with { GroupKeysMax = 64, ContextKeysSeconds = 60 });
+        cluster.Snapshot(Targets(cluster, 0)[0], Conversation(1000));
+        for (var number = 0; number < 20; number++)
+        {
+            UseConversation(number);
+        }
+
+        // Act
+        UseConversation(1000);
+        cluster.Advance(50);
+        var order = Orders(cluster).Single();
+        cluster.Added(order.Target.NodeId, [.. order.Keys]);
+        cluster.Core.ReportReplicas(cluster.MemberOf(order.Holder.NodeId), order.Id, 1, isDone: true, cluster.Now);
+        cluster.Pause(60_000);
+        KeepAlive(cluster);
+        UseConversation(1000);
+        cluster.Advance(50);
+
+        // Assert
+        Assert.That(order.Keys, Is.EqualTo(new[] { TestCluster.Key(1, 0) }), "there is no room for the others");
+        Assert.That(Orders(cluster).Single().Keys, Is.EquivalentTo(Conversation(1000)[1..]));
+
+        static BlockKey[] Conversation(int number) =>
+            [TestCluster.Key(1, 0), .. TestCluster.Keys(number + 2, 7, from: 1)];
+
+        void UseConversation(int number) =>
+            cluster.Release(cluster.Submit(TestCluster.Query(Conversation(number)) with { ContextBlocks = 8 }));
+    }
+
+    [Test]
+    public void StoreNode_HasAPoolToo_IsNeitherTargetNorHolder()
+    {
+        var cluster = new TestCluster(replicas: Options);
+        foreach (var id in new[] { "s0", "s1", "s2" })
+        {
+            cluster.Join(id, NodeRoles.Store | NodeRoles.Prefill | NodeRoles.Decode, host: $"host-{id}");
+        }
+
+        cluster.Snapshot("s0", TestCluster.Keys(1, Blocks));
+        cluster.Release(cluster.Submit(TestCluster.Query(TestCluster.Keys(1, Blocks)) with { ContextBlocks = Blocks }));
+        cluster.Advance(100);
+        Assert.That(Orders(cluster), Is.Empty, "the keys are those of its pool");
+
+        cluster.Join("s3", NodeRoles.Store, host: "host-s3");
+        cluster.Advance(1100);
+        Assert.That(Orders(cluster), Is.Empty, "nobody is known to have them");
+    }
+
+    [Test]
+    public void StoreNode_ItsSnapshotIsOnItsWay_IsOrderedNothing()
+    {
+        var cluster = Cluster(Options);
+        Store(cluster);
+        var (holder, target) = (Targets(cluster, 0)[0], Targets(cluster, 0)[1]);
+        cluster.Added(target, TestCluster.Keys(1, 8));
+        var context = TestCluster.Query(TestCluster.Keys(1, 8)) with { ContextBlocks = 8 };
+        cluster.Release(cluster.Submit(context));
+        cluster.Advance(100);
+        Assert.That(Orders(cluster), Is.Empty, "both have it");
+
+        cluster.Register(TestCluster.Describe(target, NodeRoles.Store) with { Host = $"host-{target}" });
+        cluster.Load(target, TestCluster.Idle());
+        cluster.Advance(1100);
+        Assert.That(ToTarget(), Is.Empty);
+
+        cluster.Snapshot(target, []);
+        cluster.Advance(1100);
+        Assert.That(ToTarget().Single().Holder.NodeId, Is.EqualTo(holder));
+
+        ReplicaOrder[] ToTarget() => Array.FindAll(Orders(cluster), order => order.Target.NodeId == target);
+    }
+
     /// <summary>Four store nodes on hosts of their own, and a worker.</summary>
     private static TestCluster Cluster(ReplicaOptions options)
     {
