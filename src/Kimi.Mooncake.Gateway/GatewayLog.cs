@@ -31,4 +31,8 @@ internal static partial class GatewayLog
     [LoggerMessage(
         7, LogLevel.Warning, "Pending contexts could not be looked for: {Reason}", EventName = "ContextScanFailed")]
     public static partial void ContextScanFailed(ILogger logger, string reason);
+
+    [LoggerMessage(
+        8, LogLevel.Error, "Read {Path}, but not everything took what it says", EventName = "TenantsNotTaken")]
+    public static partial void TenantsNotTaken(ILogger logger, string path, Exception exception);
 }

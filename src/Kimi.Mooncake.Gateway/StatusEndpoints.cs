@@ -25,18 +25,20 @@ internal static class StatusEndpoints
     public static void MapSavings(IEndpointRouteBuilder routes, SavingsLedger savings) =>
         MapRead(routes, "/v1/savings", context => WriteSavingsAsync(context, savings));
 
-    /// <summary>Health and metrics, as every process has them.</summary>
+    /// <summary>Health and metrics, as every process has them; they need no key.</summary>
     public static void MapStatus(
         IEndpointRouteBuilder routes, Func<ModelCard?> model, Func<WorkerStatus> status,
         Func<WorkerStatus, string> metrics)
     {
-        MapRead(routes, "/health", context => WriteHealthAsync(context, status(), model()));
+        MapRead(routes, "/health", context => WriteHealthAsync(context, status(), model()))
+            .WithMetadata(CallerGate.Open);
         MapRead(routes, "/metrics", context => WriteAsync(
-            context, 200, "text/plain; version=0.0.4; charset=utf-8", Encoding.UTF8.GetBytes(metrics(status()))));
+            context, 200, "text/plain; version=0.0.4; charset=utf-8", Encoding.UTF8.GetBytes(metrics(status()))))
+            .WithMetadata(CallerGate.Open);
     }
 
     /// <summary>For HEAD, which probes use, the server itself leaves the body out.</summary>
-    private static void MapRead(IEndpointRouteBuilder routes, string pattern, RequestDelegate answer) =>
+    private static IEndpointConventionBuilder MapRead(IEndpointRouteBuilder routes, string pattern, RequestDelegate answer) =>
         routes.MapMethods(pattern, [HttpMethods.Get, HttpMethods.Head], answer);
 
     private static Task WriteModelsAsync(HttpContext context, ModelCard model) => WriteJsonAsync(context, 200, writer =>

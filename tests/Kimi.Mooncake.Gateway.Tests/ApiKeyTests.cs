@@ -51,6 +51,14 @@ internal sealed class ApiKeyTests
     [TestCase("/v1/models/test/kimi")]
     [TestCase("/v1/savings")]
     [TestCase("/v1/caching")]
+    [TestCase("/V1/models")]
+    [TestCase("/V1/Models/test/kimi")]
+    [TestCase("/V1/chat/completions")]
+    [TestCase("/V1/savings")]
+    [TestCase("/%561/models")]
+    [TestCase("/v1/models/")]
+    [TestCase("/health/../V1/models")]
+    [TestCase("/nothing/here")]
     public async Task Api_WithoutAKey_IsUnauthorized(string path)
     {
         using var response = await AskAsync(path);
@@ -87,6 +95,7 @@ internal sealed class ApiKeyTests
 
     [TestCase("/health")]
     [TestCase("/metrics")]
+    [TestCase("/Health")]
     public async Task Status_WithoutAKey_IsAnswered(string path)
     {
         using var response = await _gateway.Client.GetAsync(new Uri(path, UriKind.Relative));
@@ -158,6 +167,40 @@ internal sealed class ApiKeyTests
         }
 
         Assert.That(changes, Is.Zero);
+    }
+
+    [Test]
+    public async Task File_ThatCannotBeReadForAWhile_HoldsOnceItCan()
+    {
+        // Arrange
+        Write(("acme", "secret-new", ""));
+        using (new FileStream(_path, FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+        {
+            _time.Fire();
+        }
+
+        using var before = await AskAsync("/v1/completions", ("x-api-key", "secret-1"));
+
+        // Act
+        _time.Fire();
+
+        // Assert
+        using var old = await AskAsync("/v1/completions", ("x-api-key", "secret-1"));
+        using var changed = await AskAsync("/v1/completions", ("x-api-key", "secret-new"));
+        Assert.That(
+            new[] { before, old, changed }.Select(response => response.StatusCode),
+            Is.EqualTo([HttpStatusCode.OK, HttpStatusCode.Unauthorized, HttpStatusCode.OK]));
+    }
+
+    [Test]
+    public void File_ChangesAndSomebodyCannotTakeIt_TheOthersGoOn()
+    {
+        _tenants.Changed += () => throw new InvalidOperationException("no room for quotas");
+        Write(("acme", "secret-new", ""), ("third", "secret-3", ""), ("fourth", "secret-4", ""));
+
+        Assert.That(_time.Fire, Throws.Nothing);
+
+        Assert.That(_tenants.Entries, Has.Count.EqualTo(3));
     }
 
     private static async Task AssertErrorAsync(

@@ -7,16 +7,18 @@ namespace Kimi.Mooncake.Gateway.Tenancy;
 
 /// <summary>
 /// Finds out who makes a request of the API, before anything is done for it. Where tenants have keys the key says it;
-/// otherwise a header does, which a proxy that is trusted sets.
+/// otherwise a header does, which a proxy that is trusted sets. Only endpoints that say so are open to everybody; what
+/// the path looks like decides nothing.
 /// </summary>
 /// <param name="tenants">The tenants and their keys; null where none are needed.</param>
 internal sealed class CallerGate(TenantDirectory? tenants)
 {
-    private static readonly PathString Api = new("/v1");
+    /// <summary>Metadata of an endpoint that answers without asking who calls.</summary>
+    public static object Open { get; } = new OpenEndpoint();
 
     public Task InvokeAsync(HttpContext context, RequestDelegate next)
     {
-        if (context.Request.Path.StartsWithSegments(Api, StringComparison.Ordinal))
+        if (context.GetEndpoint()?.Metadata.GetMetadata<OpenEndpoint>() is null)
         {
             context.Features.Set(Identify(context));
         }
@@ -57,4 +59,6 @@ internal sealed class CallerGate(TenantDirectory? tenants)
 
         return new CallerIdentity(entry.Tenant, shared);
     }
+
+    private sealed class OpenEndpoint;
 }

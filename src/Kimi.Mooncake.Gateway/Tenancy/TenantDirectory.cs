@@ -5,7 +5,8 @@ namespace Kimi.Mooncake.Gateway.Tenancy;
 
 /// <summary>
 /// The tenants of a file, which is read again when it changes. A file that has become wrong changes nothing: what it
-/// said before holds, and the log says what is wrong. Any thread may call.
+/// said before holds, and the log says what is wrong. One that cannot be read is tried again at every look. Any thread
+/// may call.
 /// </summary>
 public sealed class TenantDirectory : IDisposable
 {
@@ -15,6 +16,7 @@ public sealed class TenantDirectory : IDisposable
     private readonly Lock _reloading = new();
     private (DateTime Written, long Bytes) _seen;
     private volatile TenantEntry[] _entries;
+    private string _fault = "";
 
     /// <summary>Reads the file, and looks at it again and again.</summary>
     /// <param name="options">Which file, and how often; the file's name is not empty.</param>
@@ -63,6 +65,7 @@ public sealed class TenantDirectory : IDisposable
 
     private void Reload()
     {
+        // Nobody waits for a timer: what it throws would end the process.
         lock (_reloading)
         {
             try
@@ -73,20 +76,47 @@ public sealed class TenantDirectory : IDisposable
                     return;
                 }
 
-                _seen = now;
-                _entries = [.. TenantsFile.Read(_path)];
+                Read(now);
             }
             catch (Exception fault) when (fault is TenantsFileException or IOException or UnauthorizedAccessException)
             {
-                // Nobody waits for a timer: what it throws would end the process.
-                GatewayLog.TenantsKept(_logger, fault.Message);
+                if (fault.Message != _fault)
+                {
+                    GatewayLog.TenantsKept(_logger, fault.Message);
+                }
+
+                _fault = fault.Message;
                 return;
             }
 
+            _fault = "";
             GatewayLog.TenantsRead(_logger, _path, _entries.Length);
         }
 
-        Changed?.Invoke();
+        try
+        {
+            Changed?.Invoke();
+        }
+        catch (Exception fault)
+        {
+            GatewayLog.TenantsNotTaken(_logger, _path, fault);
+        }
+    }
+
+    /// <summary>Reads the file. What could not be read is as if it had not been seen: the next look finds it.</summary>
+    private void Read((DateTime Written, long Bytes) now)
+    {
+        try
+        {
+            _entries = [.. TenantsFile.Read(_path)];
+            _seen = now;
+        }
+        catch (TenantsFileException fault)
+            when (fault.InnerException is not IOException and not UnauthorizedAccessException)
+        {
+            _seen = now;
+            throw;
+        }
     }
 
     /// <summary>What tells one state of the file from the next; a file that is gone has bytes of -1.</summary>
