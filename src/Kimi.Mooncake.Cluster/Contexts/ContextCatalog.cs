@@ -120,7 +120,7 @@ public sealed partial class ContextCatalog : IContextCatalog, IDisposable
         {
             return Task.FromResult(ContextPage.Cut(
                 (_table.Of(tenant)?.Contexts ?? []).Where(IsKnown), query, context => context.Id,
-                context => context.Bytes, _options.ContextBytesMax, context => query.Metadata.All(context.Has)));
+                BytesOnThePage, _options.ContextBytesMax, context => query.Metadata.All(context.Has)));
         }
     }
 
@@ -153,17 +153,19 @@ public sealed partial class ContextCatalog : IContextCatalog, IDisposable
         cancellationToken);
 
     /// <inheritdoc />
-    public Task<IReadOnlyList<KeptContext>> ListPendingAsync(int limit, CancellationToken cancellationToken)
+    public Task<IReadOnlyList<KeptContext>> ListPendingAsync(
+        ulong afterSequence, int limit, CancellationToken cancellationToken)
     {
         lock (_lock)
         {
             var now = NowUnixMs;
             var pending = _table.Contexts
-                .Where(context => context.State.Status == ContextStatus.Pending && context.ExpiresUnixMs > now)
+                .Where(context => context.State.Status == ContextStatus.Pending && context.ExpiresUnixMs > now
+                    && context.Sequence > afterSequence)
                 .OrderBy(context => context.Sequence);
             return Task.FromResult(ContextPage.Cut(
                 pending, new ContextQuery { Limit = limit, Ascending = true }, context => context.Id,
-                context => context.Bytes, _options.ContextBytesMax, _ => true)!);
+                BytesOnThePage, _options.ContextBytesMax, _ => true)!);
         }
     }
 
@@ -237,6 +239,9 @@ public sealed partial class ContextCatalog : IContextCatalog, IDisposable
                 fault.Message, fault);
         }
     }
+
+    /// <summary>What a context takes of a message, where the limits count its short texts more roughly.</summary>
+    private static long BytesOnThePage(KeptContext context) => ContextMessages.ToMessage(context).CalculateSize();
 
     private static Wire.ContextJournalEntry Of(Wire.ContextChange change) => new() { Changes = { change } };
 

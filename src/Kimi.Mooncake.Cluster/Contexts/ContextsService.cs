@@ -41,7 +41,7 @@ public sealed class ContextsService(IContextCatalog? catalog) : Wire.Contexts.Co
     {
         ArgumentNullException.ThrowIfNull(request);
         return AnswerAsync(context, async (contexts, ended) => Page(await contexts.ListPendingAsync(
-            Protocol.FieldCheck.Count(request.Limit, "limit", 1, ContextQuery.LimitMax), ended)
+            request.AfterSequence, Protocol.FieldCheck.Count(request.Limit, "limit", 1, ContextQuery.LimitMax), ended)
             .ConfigureAwait(false)));
     }
 

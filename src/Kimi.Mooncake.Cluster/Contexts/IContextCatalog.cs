@@ -33,7 +33,11 @@ public interface IContextCatalog
     Task<bool> DeleteAsync(string tenant, string id, CancellationToken cancellationToken);
 
     /// <summary>Unexpired contexts of all tenants that wait to be prefilled, oldest first.</summary>
-    Task<IReadOnlyList<KeptContext>> ListPendingAsync(int limit, CancellationToken cancellationToken);
+    /// <param name="afterSequence">Only those with a greater sequence; 0 for all.</param>
+    /// <param name="limit">At most so many; fewer where they are large.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    Task<IReadOnlyList<KeptContext>> ListPendingAsync(
+        ulong afterSequence, int limit, CancellationToken cancellationToken);
 
     /// <summary>Points a tag at a context; null where the tenant has none of that name.</summary>
     /// <exception cref="ContextLimitException">The tenant has as many tags as it may.</exception>

@@ -45,9 +45,14 @@ public sealed class RemoteContextCatalog(CallInvoker invoker, string address, Ti
     }
 
     /// <inheritdoc />
-    public async Task<IReadOnlyList<KeptContext>> ListPendingAsync(int limit, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<KeptContext>> ListPendingAsync(
+        ulong afterSequence, int limit, CancellationToken cancellationToken)
     {
-        var request = new Wire.ListPendingContextsRequest { Limit = checked((uint)limit) };
+        var request = new Wire.ListPendingContextsRequest
+        {
+            Limit = checked((uint)limit),
+            AfterSequence = afterSequence,
+        };
         return await CallAsync(
             options => _client.ListPendingContextsAsync(request, options), ToPage, cancellationToken)
             .ConfigureAwait(false) ?? [];

@@ -22,6 +22,11 @@ public sealed record ContextCachingOptions
     [Setting("Contexts that this gateway has prefilled at once", Unit = "contexts", Min = 1, Max = 1024)]
     public int PrefillsMax { get; init; } = 4;
 
+    /// <summary>Contexts that wait for their prefill here; the search for pending ones finds further ones.</summary>
+    [Setting("Contexts that wait for their prefill here; further ones stay pending until they are looked for",
+        Unit = "contexts", Min = 0, Max = 100_000)]
+    public int PrefillsWaitingMax { get; init; } = 256;
+
     /// <summary>Interval at which contexts are looked for that nobody prefilled.</summary>
     [Setting("Interval at which pending contexts are looked for that nobody prefilled",
         Unit = "s", Min = 1, Max = 3600)]

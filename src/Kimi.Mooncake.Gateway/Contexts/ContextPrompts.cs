@@ -2,6 +2,7 @@ using System.Text.Json;
 using Kimi.Mooncake.Cluster.Contexts;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Gateway.OpenAi;
+using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Tokenization;
 
 namespace Kimi.Mooncake.Gateway.Contexts;
@@ -22,6 +23,19 @@ internal sealed class ContextPrompts(GatewayOptions options, GatewayParts parts)
     {
         var json = new Utf8JsonReader(context.Messages.Span, new JsonReaderOptions { MaxDepth = options.JsonDepthMax });
         return PromptParser.Messages(JsonElement.ParseValue(ref json), options, new BreakpointParser()).Messages;
+    }
+
+    /// <summary>Checks that a context's tenant may still share blocks as the context does.</summary>
+    /// <param name="context">The context.</param>
+    /// <param name="field">What the request named it by.</param>
+    /// <exception cref="ApiException">The shared namespace is open to it no more.</exception>
+    public void CheckNamespace(KeptContext context, string field)
+    {
+        if (parts.Tenants is { } tenants && CallerIdentity.NamespaceOf(context.CacheSalt) is { } name
+            && !tenants.MayUse(context.Tenant, name))
+        {
+            throw ApiException.NamespaceClosed(field, name, context.Tenant);
+        }
     }
 
     /// <summary>Number of tokens of the messages in a request for a new context.</summary>

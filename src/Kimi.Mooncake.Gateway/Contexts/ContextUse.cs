@@ -65,6 +65,7 @@ internal sealed class ContextUse(
 
         if (!choosesSalt)
         {
+            prompts.CheckNamespace(context, reference.Field);
             call = call with { CacheSalt = context.CacheSalt };
         }
 

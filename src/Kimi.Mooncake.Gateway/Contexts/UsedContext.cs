@@ -70,7 +70,7 @@ internal sealed class UsedContext(
                 var updated = await catalog.UpdateAsync(context.Tenant, context.Id, update, CancellationToken.None);
                 Volatile.Write(ref _expiresUnixMs, updated?.ExpiresUnixMs ?? context.ExpiresUnixMs);
             }
-            catch (Exception fault) when (fault is ContextCatalogException or ContextsOffException)
+            catch (Exception fault)
             {
                 // The answer is right all the same; its headers say the expiry that there is.
                 GatewayLog.ContextNotUpdated(logger, context.Id, fault.Message);

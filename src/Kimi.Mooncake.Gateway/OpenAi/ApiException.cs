@@ -62,6 +62,9 @@ internal sealed class ApiException(HttpStatusCode status, string type, string? c
     public static ApiException Forbidden(string param, string code, string message) =>
         new(HttpStatusCode.Forbidden, "permission_error", code, param, message);
 
+    public static ApiException NamespaceClosed(string param, string name, string tenant) => Forbidden(
+        param, "namespace_not_allowed", $"The shared namespace {Quote(name)} is not open to tenant {tenant}.");
+
     public static ApiException NotAccounted(string tenant) => new(
         HttpStatusCode.NotFound, InvalidRequest, "not_accounted", null,
         $"More tenants ask than are accounted here; there are no figures of tenant {Quote(tenant)} of its own.");

@@ -52,9 +52,7 @@ internal sealed class CallerGate(TenantDirectory? tenants)
 
         if (shared is not null && !entry.Namespaces.Contains(shared))
         {
-            throw ApiException.Forbidden(
-                CallerHeaders.Namespace, "namespace_not_allowed",
-                $"The shared namespace {ApiException.Quote(shared)} is not open to tenant {entry.Tenant}.");
+            throw ApiException.NamespaceClosed(CallerHeaders.Namespace, shared, entry.Tenant);
         }
 
         return new CallerIdentity(entry.Tenant, shared);

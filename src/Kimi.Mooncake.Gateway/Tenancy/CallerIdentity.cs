@@ -44,6 +44,24 @@ internal sealed record CallerIdentity(string Tenant, string? Namespace)
         };
     }
 
+    /// <summary>The shared namespace of a salt that <see cref="SaltWith"/> made; null for any other.</summary>
+    public static string? NamespaceOf(string salt)
+    {
+        const string Kind = "namespace:";
+        if (!salt.StartsWith(Kind, StringComparison.Ordinal))
+        {
+            return null;
+        }
+
+        var colon = salt.IndexOf(':', Kind.Length);
+        return colon > 0
+            && int.TryParse(
+                salt.AsSpan(Kind.Length..colon), NumberStyles.None, CultureInfo.InvariantCulture, out var length)
+            && length <= salt.Length - colon - 1
+                ? salt.Substring(colon + 1, length)
+                : null;
+    }
+
     private static string Text(string kind, string name, string ownSalt) =>
         string.Create(CultureInfo.InvariantCulture, $"{kind}:{name.Length}:{name}:{ownSalt}");
 }

@@ -63,6 +63,10 @@ public sealed class TenantDirectory : IDisposable
         return found;
     }
 
+    /// <summary>Whether a tenant may choose a shared namespace.</summary>
+    internal bool MayUse(string tenant, string name) =>
+        Array.Find(_entries, entry => entry.Tenant == tenant)?.Namespaces.Contains(name) ?? false;
+
     private void Reload()
     {
         // Nobody waits for a timer: what it throws would end the process.

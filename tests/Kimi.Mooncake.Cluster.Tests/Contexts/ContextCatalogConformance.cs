@@ -214,11 +214,13 @@ internal abstract class ContextCatalogConformance
         var third = await Catalog.CreateAsync(ContextSamples.Context(Time, tenant: "c"), [], _never);
         await Catalog.UpdateAsync("b", second.Id, new ContextUpdate(State: ContextState.Ready), _never);
 
-        var before = await Catalog.ListPendingAsync(10, _never);
+        var before = await Catalog.ListPendingAsync(0, 10, _never);
+        var younger = await Catalog.ListPendingAsync(first.Sequence, 10, _never);
         Time.Advance(TimeSpan.FromSeconds(10));
-        var after = await Catalog.ListPendingAsync(10, _never);
+        var after = await Catalog.ListPendingAsync(0, 10, _never);
 
         Assert.That(before.Select(context => context.Id), Is.EqualTo(new[] { first.Id, third.Id }));
+        Assert.That(younger.Select(context => context.Id), Is.EqualTo(new[] { third.Id }));
         Assert.That(after.Select(context => context.Id), Is.EqualTo(new[] { third.Id }));
     }
 

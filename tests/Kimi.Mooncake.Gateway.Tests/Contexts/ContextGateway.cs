@@ -5,6 +5,7 @@ using System.Text.Json;
 using Kimi.Mooncake.Cluster.Contexts;
 using Kimi.Mooncake.Cluster.Tests;
 using Kimi.Mooncake.Gateway.Contexts;
+using Kimi.Mooncake.Gateway.Tenancy;
 using Kimi.Mooncake.Tests;
 using Kimi.Mooncake.Tokenization;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -16,6 +17,8 @@ internal sealed class ContextGateway : IAsyncDisposable
 {
     private readonly TemporaryFolder _folder = new();
     private readonly ContextCatalog _catalog;
+    private ContextCachingOptions _caching = new() { TtlSecondsMax = 100_000 };
+    private TenantDirectory? _tenants;
 
     private ContextGateway()
     {
@@ -36,6 +39,9 @@ internal sealed class ContextGateway : IAsyncDisposable
 
     public long NowSeconds => Time.GetUtcNow().ToUnixTimeSeconds();
 
+    /// <summary>What the gateway sees of the catalog.</summary>
+    public Func<IContextCatalog, IContextCatalog> Catalogs { get; set; } = catalog => catalog;
+
     public static async Task<ContextGateway> StartAsync(GatewayOptions? options = null)
     {
         var started = new ContextGateway();
@@ -44,9 +50,13 @@ internal sealed class ContextGateway : IAsyncDisposable
     }
 
     /// <summary>Another gateway over the same catalog.</summary>
-    public async Task RestartAsync()
+    public async Task RestartAsync(ContextCachingOptions? caching = null, string? tenantsFile = null)
     {
         await Gateway.DisposeAsync();
+        _caching = caching ?? _caching;
+        _tenants = tenantsFile is null
+            ? null
+            : new TenantDirectory(new TenantsOptions { File = tenantsFile }, Time, NullLogger.Instance);
         await StartServerAsync(options: null);
     }
 
@@ -125,10 +135,11 @@ internal sealed class ContextGateway : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Gateway.DisposeAsync();
+        _tenants?.Dispose();
         _catalog.Dispose();
         _folder.Dispose();
     }
 
     private async Task StartServerAsync(GatewayOptions? options) => Gateway = await RunningGateway.StartAsync(
-        Generator, options, Time, tenants: null, _catalog, new ContextCachingOptions { TtlSecondsMax = 100_000 });
+        Generator, options, Time, _tenants, Catalogs(_catalog), _caching);
 }
