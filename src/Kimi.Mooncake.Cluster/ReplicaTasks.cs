@@ -55,10 +55,15 @@ internal sealed class ReplicaTasks(
         {
             outcome = await copyBlocks(task, _ended.Token).ConfigureAwait(false);
         }
-        catch (OperationCanceledException) when (_ended.IsCancellationRequested)
+        catch (Exception) when (_ended.IsCancellationRequested)
         {
             // The connection is over, and with it the order: nobody waits for a report.
             return;
+        }
+        catch (Exception)
+        {
+            // Whatever it was, the conductor is told that it failed: it would wait for the report.
+            outcome = default;
         }
         finally
         {

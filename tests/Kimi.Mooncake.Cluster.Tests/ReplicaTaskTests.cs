@@ -48,8 +48,21 @@ internal sealed class ReplicaTaskTests
         Assert.That(_cluster.Conductor.Counters().ReplicaBlocks, Is.Zero);
     }
 
+    [Test]
+    public async Task Copy_ThrowsAnything_IsReportedAsFailed()
+    {
+        await StartStoreNodesAsync(
+            copy: static (_, _) => throw new KeyNotFoundException("what nobody thought of"));
+
+        await RouteContextAsync();
+
+        await Eventually.BecomesAsync(
+            () => _cluster.Conductor.Counters().ReplicaOrdersFailed > 0, "an order that failed");
+    }
+
     /// <summary>Two store nodes, of which the first has all the keys, and a worker.</summary>
-    private async Task StartStoreNodesAsync(bool copies = true)
+    private async Task StartStoreNodesAsync(
+        bool copies = true, Func<ReplicaTask, CancellationToken, Task<ReplicaOutcome>>? copy = null)
     {
         await _cluster.AddAsync("w", NodeRoles.Prefill | NodeRoles.Decode);
         var feeds = new[] { new KvEventFeed(), new KvEventFeed() };
@@ -60,7 +73,7 @@ internal sealed class ReplicaTaskTests
             var agent = _cluster.AgentOf(
                 name, NodeRoles.Store, new SimulatedNode { SequencesMax = 0, KvEvents = feeds[node] },
                 new Uri($"http://127.0.0.1:{node + 1}/"));
-            agent.Copy = copies ? (task, _) => Copy(name, task, other) : null;
+            agent.Copy = copy ?? (copies ? (task, _) => Copy(name, task, other) : null);
             agent.Start();
             await Eventually.BecomesAsync(() => _cluster.HealthOf(name) == NodeHealth.Ready, $"{name} is ready");
         }

@@ -1,8 +1,6 @@
-using Grpc.Core;
 using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Store;
-using Kimi.Mooncake.Transfer;
 using Microsoft.Extensions.Logging;
 
 namespace Kimi.Mooncake.Worker.Peers;
@@ -49,9 +47,7 @@ internal sealed class ReplicaSender(ReplicaParts parts)
                 }
             }
         }
-        catch (Exception fault) when (!cancellationToken.IsCancellationRequested
-            && fault is RpcException or TransferException or OperationCanceledException or ArgumentException
-                or InvalidDataException or InvalidOperationException)
+        catch (Exception fault) when (!cancellationToken.IsCancellationRequested)
         {
             PeerLog.NotCopied(parts.Logger, task.TargetAddress, fault.Message);
         }
@@ -71,6 +67,14 @@ internal sealed class ReplicaSender(ReplicaParts parts)
     private async Task<(int Taken, int Stored, bool IsWhole)> CopyBatchAsync(
         ReplicaTask task, int first, int wanted, CancellationToken cancellationToken)
     {
+        // Reading from disk costs far more than the question.
+        var has = await parts.Client.MatchRunsAsync(
+            task.TargetAddress, [task.Keys.AsMemory(first, wanted)], cancellationToken).ConfigureAwait(false);
+        if (has[0] > 0)
+        {
+            return (has[0], 0, true);
+        }
+
         var slots = await parts.Staging.TakeAsync(wanted, cancellationToken).ConfigureAwait(false);
         try
         {

@@ -247,6 +247,22 @@ public sealed class ReplicaReadTests
     }
 
     [Test]
+    public async Task Copy_OfWhatTheOtherHas_ReadsNothing()
+    {
+        var (one, other) = (await StoreAsync(), await StoreAsync());
+        await SaveAsync(await WorkerAsync(Patient, one.Address), 0, Blocks, Context);
+        await SaveAsync(await WorkerAsync(Patient, other.Address), 0, 8, Context);
+        // Only because it is not read does nobody notice that it is gone.
+        one.Store!.Remove(PeerBlocks.Key(3));
+
+        var outcome = await one.Blocks.CopyAsync(
+            new ReplicaTask(1, other.Address, PeerBlocks.Keys(0, Blocks)), CancellationToken.None)
+            .WaitAsync(BlockNode.Patience);
+
+        Assert.That(outcome, Is.EqualTo(new ReplicaOutcome(Blocks - 8, IsDone: true)));
+    }
+
+    [Test]
     public async Task Copy_OfWhatIsGone_EndsThereAndSaysSo()
     {
         var (one, other) = (await StoreAsync(), await StoreAsync());
