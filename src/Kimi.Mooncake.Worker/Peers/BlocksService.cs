@@ -226,7 +226,6 @@ public sealed class BlocksService : Wire.KvBlocks.KvBlocksBase, IAsyncDisposable
         var puts = RequirePuts();
         var keys = ReadKeys(request.Keys, "keys");
         var retention = Read(() => RetentionMessages.ToRetention(request.Retention));
-        Read(() => RetentionMessages.ToClass(request.BlockClass));
         return Task.FromResult(new Wire.RetainResponse { Blocks = (uint)puts.Retain(keys, retention) });
     }
 

@@ -117,14 +117,12 @@ internal sealed class PeerBlockClient(TransferEngine transfer, Func<string, Call
     /// <summary>Has a store node keep blocks longer.</summary>
     /// <returns>Blocks that it has.</returns>
     public async Task<int> RetainAsync(
-        string address, BlockKey[] keys, BlockRetention retention, BlockClass blockClass,
-        CancellationToken cancellationToken)
+        string address, BlockKey[] keys, BlockRetention retention, CancellationToken cancellationToken)
     {
         var request = new Wire.RetainRequest
         {
             Keys = BlockKeyMessages.ToBytes(keys),
             Retention = RetentionMessages.ToMessage(retention),
-            BlockClass = RetentionMessages.ToMessage(blockClass),
         };
         var response = await Client(address).RetainAsync(request, cancellationToken: cancellationToken)
             .ResponseAsync.ConfigureAwait(false);

@@ -83,7 +83,7 @@ internal sealed partial class PeerConnector
 
         foreach (var (store, indices) in byStore)
         {
-            _retains.Begin(store, Pick(keys, [.. indices]), retention, blockClass);
+            _retains.Begin(store, Pick(keys, [.. indices]), retention);
         }
     }
 

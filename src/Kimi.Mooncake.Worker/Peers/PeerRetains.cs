@@ -11,10 +11,9 @@ internal sealed class PeerRetains(PeerParts parts, PeerCalls calls) : IAsyncDisp
     /// <param name="store">The store node.</param>
     /// <param name="keys">Keys of the blocks.</param>
     /// <param name="retention">How long they are kept.</param>
-    /// <param name="blockClass">What they belong to.</param>
-    public void Begin(Peer store, BlockKey[] keys, BlockRetention retention, BlockClass blockClass)
+    public void Begin(Peer store, BlockKey[] keys, BlockRetention retention)
     {
-        if (!_tasks.TryRun(cancellation => RetainAsync(store, keys, retention, blockClass, cancellation)))
+        if (!_tasks.TryRun(cancellation => RetainAsync(store, keys, retention, cancellation)))
         {
             parts.Traffic.AddRetainSkipped(keys.Length);
         }
@@ -24,14 +23,14 @@ internal sealed class PeerRetains(PeerParts parts, PeerCalls calls) : IAsyncDisp
     public ValueTask DisposeAsync() => _tasks.DisposeAsync();
 
     private async Task RetainAsync(
-        Peer store, BlockKey[] keys, BlockRetention retention, BlockClass blockClass, CancellationToken cancellation)
+        Peer store, BlockKey[] keys, BlockRetention retention, CancellationToken cancellation)
     {
         try
         {
             var retained = await calls.TryAsync(
                 store,
                 parts.Options.PutTimeoutMs,
-                limited => parts.Client.RetainAsync(store.Address, keys, retention, blockClass, limited),
+                limited => parts.Client.RetainAsync(store.Address, keys, retention, limited),
                 otherwise: -1,
                 cancellation).ConfigureAwait(false);
             if (retained < 0)
