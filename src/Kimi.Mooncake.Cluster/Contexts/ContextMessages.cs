@@ -10,7 +10,6 @@ internal static class ContextMessages
 {
     private const int ErrorCharsMax = 4096;
     private const int ModelCharsMax = 256;
-    private const int TagsMax = 1024;
 
     public static Wire.Context ToMessage(KeptContext context)
     {
@@ -134,9 +133,9 @@ internal static class ContextMessages
         Before = FieldCheck.Text(message.Before, "before", 0, ContextTag.CharsMax),
     };
 
-    public static IReadOnlyList<string> ToTags(RepeatedField<string> tags) => tags.Count <= TagsMax
+    public static IReadOnlyList<string> ToTags(RepeatedField<string> tags) => tags.Count <= ContextTag.TagsMax
         ? [.. tags.Select(Tag)]
-        : throw FieldCheck.Fault("tags", $"{tags.Count} tags", $"at most {TagsMax}");
+        : throw FieldCheck.Fault("tags", $"{tags.Count} tags", $"at most {ContextTag.TagsMax}");
 
     public static string Tenant(string tenant) =>
         FieldCheck.Text(tenant, "tenant", 0, GenerationMessages.TenantCharsMax);

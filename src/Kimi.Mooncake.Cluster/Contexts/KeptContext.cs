@@ -110,6 +110,9 @@ public sealed record ContextTag(string Tenant, string Tag, string ContextId, lon
     /// <summary>Most characters of a tag.</summary>
     public const int CharsMax = 128;
 
+    /// <summary>Most tags of a new context.</summary>
+    public const int TagsMax = 1024;
+
     /// <summary>Whether a text may be a tag: a letter, then letters, digits, <c>_</c>, <c>-</c> and <c>.</c>.</summary>
     public static bool IsTag(string text) =>
         text.Length is > 0 and <= CharsMax && char.IsAsciiLetter(text[0])

@@ -109,7 +109,7 @@ internal sealed class ContextEndpoints
 
     private async Task ListAsync(HttpContext context)
     {
-        var query = ContextRequests.ReadQuery(context.Request.Query);
+        var query = ContextRequests.ReadQuery(context.Request.Query, KeptContext.IdCharsMax);
         var page = await Catalog.ListAsync(TenantOf(context), query, context.RequestAborted)
             ?? throw ApiException.WrongValue(BoundOf(query), "there is no such context");
         var now = _parts.Time.GetUtcNow();
@@ -142,7 +142,7 @@ internal sealed class ContextEndpoints
 
     private async Task ListTagsAsync(HttpContext context)
     {
-        var query = ContextRequests.ReadQuery(context.Request.Query);
+        var query = ContextRequests.ReadQuery(context.Request.Query, ContextTag.CharsMax);
         var page = await Catalog.ListTagsAsync(TenantOf(context), query, context.RequestAborted)
             ?? throw ApiException.WrongValue(BoundOf(query), "there is no such tag");
         await ContextJson.SendAsync(

@@ -70,8 +70,10 @@ internal sealed class ContextRequests(ContextCachingOptions options, TimeProvide
     }
 
     /// <summary>The parameters of a list in the URL.</summary>
+    /// <param name="query">All parameters.</param>
+    /// <param name="boundCharsMax">Most characters of what the list's entries are called.</param>
     /// <exception cref="ApiException">One is not as it must be.</exception>
-    public static ContextQuery ReadQuery(IQueryCollection query)
+    public static ContextQuery ReadQuery(IQueryCollection query, int boundCharsMax)
     {
         const string Metadata = "metadata[";
         var limit = One(query, "limit");
@@ -85,13 +87,13 @@ internal sealed class ContextRequests(ContextCachingOptions options, TimeProvide
                 var other => throw ApiException.WrongValue(
                     "order", $"expected 'asc' or 'desc', but got {ApiException.Quote(other)}"),
             },
-            After = One(query, "after") ?? "",
-            Before = One(query, "before") ?? "",
-            Metadata =
+            After = Short("after", One(query, "after") ?? "", boundCharsMax),
+            Before = Short("before", One(query, "before") ?? "", boundCharsMax),
+            Metadata = CheckMetadata(
             [
                 .. query.Keys.Where(key => key.StartsWith(Metadata, StringComparison.Ordinal) && key.EndsWith(']'))
                     .Select(key => KeyValuePair.Create(key[Metadata.Length..^1], One(query, key)!)),
-            ],
+            ]),
         };
     }
 
@@ -109,13 +111,12 @@ internal sealed class ContextRequests(ContextCachingOptions options, TimeProvide
         _ => throw ApiException.WrongValue(name, "expected the parameter once"),
     };
 
-    private static string Text(JsonFields fields, string name, int charsMax)
-    {
-        var text = fields.Text(name) ?? "";
-        return text.Length <= charsMax
-            ? text
-            : throw ApiException.WrongValue(name, $"expected at most {charsMax} characters, but got {text.Length}");
-    }
+    private static string Text(JsonFields fields, string name, int charsMax) =>
+        Short(name, fields.Text(name) ?? "", charsMax);
+
+    private static string Short(string name, string text, int charsMax) => text.Length <= charsMax
+        ? text
+        : throw ApiException.WrongValue(name, $"expected at most {charsMax} characters, but got {text.Length}");
 
     private static List<KeyValuePair<string, string>>? Metadata(JsonFields fields)
     {
@@ -124,19 +125,21 @@ internal sealed class ContextRequests(ContextCachingOptions options, TimeProvide
             return null;
         }
 
-        var metadata = new List<KeyValuePair<string, string>>();
-        foreach (var property in given.Element.EnumerateObject())
-        {
-            var value = JsonFields.TextOf(property.Value, "metadata");
-            if (property.Name.Length > KeptContext.MetadataKeyCharsMax
-                || value.Length > KeptContext.MetadataValueCharsMax)
-            {
-                throw ApiException.WrongValue(
-                    "metadata", $"a key has at most {KeptContext.MetadataKeyCharsMax} characters, a value at most " +
-                    $"{KeptContext.MetadataValueCharsMax}");
-            }
+        return CheckMetadata(
+        [
+            .. given.Element.EnumerateObject().Select(
+                property => KeyValuePair.Create(property.Name, JsonFields.TextOf(property.Value, "metadata"))),
+        ]);
+    }
 
-            metadata.Add(KeyValuePair.Create(property.Name, value));
+    private static List<KeyValuePair<string, string>> CheckMetadata(List<KeyValuePair<string, string>> metadata)
+    {
+        if (metadata.Exists(pair => pair.Key.Length > KeptContext.MetadataKeyCharsMax
+            || pair.Value.Length > KeptContext.MetadataValueCharsMax))
+        {
+            throw ApiException.WrongValue(
+                "metadata", $"a key has at most {KeptContext.MetadataKeyCharsMax} characters, a value at most " +
+                $"{KeptContext.MetadataValueCharsMax}");
         }
 
         return metadata.Count <= KeptContext.MetadataMax
@@ -145,7 +148,10 @@ internal sealed class ContextRequests(ContextCachingOptions options, TimeProvide
     }
 
     private static List<string> Tags(JsonFields fields) => fields.TryGetArray("tags", out var tags)
-        ? [.. tags.Value.EnumerateArray().Select(tag => CheckTag(JsonFields.TextOf(tag, "tags"), "tags"))]
+        ? tags.Value.GetArrayLength() <= ContextTag.TagsMax
+            ? [.. tags.Value.EnumerateArray().Select(tag => CheckTag(JsonFields.TextOf(tag, "tags"), "tags"))]
+            : throw ApiException.WrongValue(
+                "tags", $"expected at most {ContextTag.TagsMax} tags, but got {tags.Value.GetArrayLength()}")
         : [];
 
     private static string CheckTag(string tag, string field) => ContextTag.IsTag(tag)

@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+
 namespace Kimi.Mooncake.Gateway.Tests.Contexts;
 
 /// <summary>Tags of contexts, and whose they are.</summary>
@@ -67,5 +70,37 @@ internal sealed class ContextTagTests
         var error = await ContextGateway.ErrorAsync(response, 404);
         Assert.That(error.GetProperty("type").GetString(), Is.EqualTo("resource_not_found_error"));
         Assert.That(error.GetProperty("code").GetString(), Is.EqualTo("context_not_found"));
+    }
+
+    [TestCase("/v1/caching?after=CHARS65", "after")]
+    [TestCase("/v1/caching?before=CHARS65", "before")]
+    [TestCase("/v1/caching?PAIRS17", "metadata")]
+    [TestCase("/v1/caching?metadata[CHARS65]=v", "metadata")]
+    [TestCase("/v1/caching?metadata[k]=CHARS513", "metadata")]
+    [TestCase("/v1/caching/refs/tags?after=CHARS129", "after")]
+    public async Task List_BeyondALimit_IsABadRequest(string path, string param)
+    {
+        var pairs = string.Join('&', Enumerable.Range(0, 17).Select(i => $"metadata[k{i}]=v"));
+        path = Regex.Replace(path, "CHARS([0-9]+)", match => new string(
+            'a', int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture))).Replace("PAIRS17", pairs);
+
+        using var response = await _server.SendAsync(HttpMethod.Get, path);
+
+        var error = await ContextGateway.ErrorAsync(response, 400);
+        Assert.That(error.GetProperty("param").GetString(), Is.EqualTo(param));
+    }
+
+    [Test]
+    public async Task Create_WithTooManyTags_IsABadRequest()
+    {
+        var tags = string.Join(',', Enumerable.Range(0, 1025).Select(i => $"'t{i}'"));
+
+        using var response = await _server.SendAsync(
+            HttpMethod.Post, "/v1/caching",
+            $"{{'model':'test/kimi','messages':[{ContextGateway.Messages}],'tags':[{tags}]}}");
+
+        var error = await ContextGateway.ErrorAsync(response, 400);
+        Assert.That(error.GetProperty("param").GetString(), Is.EqualTo("tags"));
+        Assert.That(error.GetProperty("message").GetString(), Does.Contain("1024").And.Contain("1025"));
     }
 }
