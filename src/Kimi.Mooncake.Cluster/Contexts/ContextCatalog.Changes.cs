@@ -91,11 +91,27 @@ public sealed partial class ContextCatalog
 
     private void Compact()
     {
-        if (_journal.Bytes < _compactAtBytes)
+        if (_journal.Bytes >= _compactAtBytes)
         {
-            return;
-        }
+            Rewrite();
 
+            // Superseded records may take as much as the others; where the file could not be written anew, more.
+            _compactAtBytes =
+                Math.Max(_journal.Bytes, _table.Bytes) + Math.Max(_table.Bytes, _options.CompactBytesMin);
+        }
+    }
+
+    /// <summary>Writes a journal anew of which records were passed over, so that it is whole from now on.</summary>
+    private void CloseGaps()
+    {
+        if (_journal.HasGaps)
+        {
+            Rewrite();
+        }
+    }
+
+    private void Rewrite()
+    {
         try
         {
             _journal.Rewrite(_table.ToChanges());
@@ -104,8 +120,5 @@ public sealed partial class ContextCatalog
         {
             ContextLog.NotCompacted(_logger, _options.Directory, fault.Message);
         }
-
-        // Superseded records may take as much as the others; where the file could not be written anew, more.
-        _compactAtBytes = Math.Max(_journal.Bytes, _table.Bytes) + Math.Max(_table.Bytes, _options.CompactBytesMin);
     }
 }

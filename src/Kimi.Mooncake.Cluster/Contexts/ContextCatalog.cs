@@ -60,6 +60,7 @@ public sealed partial class ContextCatalog : IContextCatalog, IDisposable
             var table = new ContextTable();
             var journal = ContextJournal.Open(options.Directory, table.Apply, time.GetUtcNow(), logger);
             var catalog = new ContextCatalog(options, time, logger, folderLock, journal, table);
+            catalog.CloseGaps();
             ContextLog.Opened(logger, table.Count, options.Directory);
             return catalog;
         }

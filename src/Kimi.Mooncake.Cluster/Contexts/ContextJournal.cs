@@ -14,11 +14,12 @@ namespace Kimi.Mooncake.Cluster.Contexts;
 /// Header, 16 bytes: <c>mooncctx</c>, version as a 32-bit number, CRC-32C of the 12 bytes before. A record: length of
 /// the entry, CRC-32C of length and entry, entry. All numbers are little-endian.
 /// </remarks>
-internal sealed class ContextJournal : IDisposable
+internal sealed partial class ContextJournal : IDisposable
 {
     public const int Version = 1;
     public const string FileName = "contexts.journal";
 
+    private const string NewSuffix = ".new";
     private const int HeaderBytes = 16;
     private const int RecordHeaderBytes = 8;
     private const int EntryBytesMax = 1 << 30;
@@ -38,19 +39,27 @@ internal sealed class ContextJournal : IDisposable
     /// <summary>Bytes of the file.</summary>
     public long Bytes { get; private set; }
 
-    /// <summary>Opens or creates the file and reads it. A damaged end is cut off, and kept beside it.</summary>
+    /// <summary>Whether records were passed over, so that the file should be written anew.</summary>
+    public bool HasGaps { get; private set; }
+
+    /// <summary>
+    /// Opens or creates the file and reads it. Damaged records are passed over where the next one is whole, and from
+    /// where it is not, the rest is cut off; what was there before is kept beside it.
+    /// </summary>
     /// <param name="directory">The folder, which the caller has locked.</param>
-    /// <param name="apply">Takes each entry.</param>
+    /// <param name="apply">Takes each entry, and whether entries before it are missing.</param>
     /// <param name="now">Distinguishes the files of what was cut off.</param>
     /// <param name="logger">Is told of damage.</param>
     /// <exception cref="ContextCatalogException">The file is of another kind or version, or cannot be read.</exception>
     public static ContextJournal Open(
-        string directory, Action<Wire.ContextJournalEntry> apply, DateTimeOffset now, ILogger logger)
+        string directory, Action<Wire.ContextJournalEntry, bool> apply, DateTimeOffset now, ILogger logger)
     {
         var path = Path.Combine(directory, FileName);
         FileStream? file = null;
         try
         {
+            // What a process left that ended while it wrote the file anew.
+            RemoveUnfinished(path + NewSuffix);
             file = OpenFile(path, FileMode.OpenOrCreate);
             var journal = new ContextJournal(path, file, logger);
             journal.Read(apply, now);
@@ -97,7 +106,7 @@ internal sealed class ContextJournal : IDisposable
     /// <exception cref="ContextCatalogException">It could not be written; the old one is still in use.</exception>
     public void Rewrite(IEnumerable<Wire.ContextChange> changes)
     {
-        var path = _path + ".new";
+        var path = _path + NewSuffix;
         FileStream? file = null;
         try
         {
@@ -113,15 +122,17 @@ internal sealed class ContextJournal : IDisposable
         }
         catch (Exception fault)
         {
-            // What is left of it is written over by the next one.
+            // Appends need the room that it takes.
             file?.Dispose();
-            throw new ContextCatalogException($"contexts journal {path} cannot be written: {fault.Message}", fault);
+            throw new ContextCatalogException(
+                $"contexts journal {path} cannot be written: {fault.Message}{TryRemoveUnfinished(path)}", fault);
         }
 
         // The next append waits for the drive, and with it for the new name of the file.
         _file.Dispose();
         _file = file;
         Bytes = file.Position;
+        HasGaps = false;
     }
 
     public void Dispose() => _file.Dispose();
@@ -129,6 +140,28 @@ internal sealed class ContextJournal : IDisposable
     // Without a buffer: what could not be written must not be written later.
     private static FileStream OpenFile(string path, FileMode mode) =>
         new(path, mode, FileAccess.ReadWrite, FileShare.Read | FileShare.Delete, bufferSize: 0);
+
+    /// <summary>What to add to a message: nothing once the file is gone.</summary>
+    private static string TryRemoveUnfinished(string path)
+    {
+        try
+        {
+            RemoveUnfinished(path);
+            return "";
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            return $"; nor can it be removed: {fault.Message}";
+        }
+    }
+
+    private static void RemoveUnfinished(string path)
+    {
+        if (File.Exists(path))
+        {
+            File.Delete(path);
+        }
+    }
 
     private static void Write(FileStream file, Wire.ContextJournalEntry entry)
     {
@@ -165,119 +198,6 @@ internal sealed class ContextJournal : IDisposable
         BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(8), Version);
         BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(12), Crc(uint.MaxValue, header.AsSpan(0, 12)));
         return header;
-    }
-
-    private void Read(Action<Wire.ContextJournalEntry> apply, DateTimeOffset now)
-    {
-        if (!ReadHeader())
-        {
-            _file.SetLength(0);
-            _file.Write(Header());
-            _file.Flush(flushToDisk: true);
-            Bytes = HeaderBytes;
-            return;
-        }
-
-        Bytes = HeaderBytes;
-        while (ReadEntry() is { } entry)
-        {
-            try
-            {
-                apply(entry);
-            }
-            catch (InvalidDataException fault)
-            {
-                throw new ContextCatalogException(
-                    $"contexts journal {_path}, record at {Bytes}: {fault.Message}", fault);
-            }
-
-            Bytes = _file.Position;
-        }
-
-        if (Bytes < _file.Length)
-        {
-            CutOff(now);
-        }
-
-        _file.Position = Bytes;
-    }
-
-    /// <summary>False for a file that was not yet begun.</summary>
-    private bool ReadHeader()
-    {
-        var expected = Header();
-        Span<byte> found = stackalloc byte[HeaderBytes];
-        var read = _file.ReadAtLeast(found, HeaderBytes, throwOnEndOfStream: false);
-        if (read < HeaderBytes && found[..read].SequenceEqual(expected.AsSpan(0, read)))
-        {
-            return false;
-        }
-
-        if (read < HeaderBytes || !found[..8].SequenceEqual(expected.AsSpan(0, 8)))
-        {
-            throw new ContextCatalogException(
-                $"contexts journal {_path}: it does not begin with 'mooncctx'; expected a journal of contexts");
-        }
-
-        if (BinaryPrimitives.ReadUInt32LittleEndian(found[12..]) != Crc(uint.MaxValue, found[..12]))
-        {
-            throw new ContextCatalogException(
-                $"contexts journal {_path}: the checksum of the header at offset 12 is wrong");
-        }
-
-        var version = BinaryPrimitives.ReadInt32LittleEndian(found[8..]);
-        return version == Version
-            ? true
-            : throw new ContextCatalogException(
-                $"contexts journal {_path}: format version {version} at offset 8; expected {Version}");
-    }
-
-    /// <summary>Null at the end, and where what follows is not whole.</summary>
-    private Wire.ContextJournalEntry? ReadEntry()
-    {
-        Span<byte> head = stackalloc byte[RecordHeaderBytes];
-        if (_file.ReadAtLeast(head, head.Length, throwOnEndOfStream: false) < head.Length)
-        {
-            return null;
-        }
-
-        var length = BinaryPrimitives.ReadInt32LittleEndian(head);
-        if (length < 0 || length > EntryBytesMax || length > _file.Length - _file.Position)
-        {
-            return null;
-        }
-
-        var record = new byte[RecordHeaderBytes + length];
-        head.CopyTo(record);
-        _file.ReadExactly(record, RecordHeaderBytes, length);
-        if (BinaryPrimitives.ReadUInt32LittleEndian(head[4..]) != ChecksumOf(record))
-        {
-            return null;
-        }
-
-        try
-        {
-            return Wire.ContextJournalEntry.Parser.ParseFrom(record, RecordHeaderBytes, length);
-        }
-        catch (InvalidProtocolBufferException fault)
-        {
-            throw new ContextCatalogException($"contexts journal {_path}, record at {Bytes}: {fault.Message}", fault);
-        }
-    }
-
-    private void CutOff(DateTimeOffset now)
-    {
-        var kept = $"{_path}.damaged-{now.ToUnixTimeMilliseconds()}";
-        _file.Position = Bytes;
-        using (var copy = new FileStream(kept, FileMode.Create, FileAccess.Write))
-        {
-            _file.CopyTo(copy);
-            copy.Flush(flushToDisk: true);
-        }
-
-        ContextLog.Damaged(_logger, _path, Bytes, _file.Length - Bytes, kept);
-        _file.SetLength(Bytes);
-        _file.Flush(flushToDisk: true);
     }
 
     /// <summary>Leaves no part of a record behind; where even that fails, nothing is appended to it any more.</summary>

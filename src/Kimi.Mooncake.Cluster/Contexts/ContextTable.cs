@@ -40,17 +40,33 @@ internal sealed class ContextTable
     ];
 
     /// <summary>Does what a record of the journal says.</summary>
+    /// <param name="entry">The record.</param>
+    /// <param name="areSomeMissing">
+    /// Whether records before it are lost: changes of a context that is not there are then passed over.
+    /// </param>
     /// <exception cref="InvalidDataException">It cannot be done to this table; the message says why.</exception>
-    public void Apply(Wire.ContextJournalEntry entry)
+    public void Apply(Wire.ContextJournalEntry entry, bool areSomeMissing = false)
     {
         foreach (var change in entry.Changes)
         {
-            Apply(change);
+            if (!areSomeMissing || NameOf(change) is not { } name || Find(name.Tenant, name.Id) is not null)
+            {
+                Apply(change);
+            }
         }
     }
 
     /// <summary>Takes a context out that no record does.</summary>
     public void Forget(KeptContext context) => Remove(context);
+
+    /// <summary>The context that must be there for a change; null where none must.</summary>
+    private static (string Tenant, string Id)? NameOf(Wire.ContextChange change) => change.ChangeCase switch
+    {
+        Wire.ContextChange.ChangeOneofCase.Updated => (change.Updated.Tenant, change.Updated.Id),
+        Wire.ContextChange.ChangeOneofCase.Deleted => (change.Deleted.Tenant, change.Deleted.Id),
+        Wire.ContextChange.ChangeOneofCase.TagSet => (change.TagSet.Tenant, change.TagSet.ContextId),
+        _ => null,
+    };
 
     private void Apply(Wire.ContextChange change)
     {
