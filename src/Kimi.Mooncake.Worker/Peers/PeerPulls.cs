@@ -139,13 +139,14 @@ internal sealed class PeerPulls(PeerParts parts, PeerCalls calls, PeerBook book,
                     return true;
                 }
             }
+
+            return false;
         }
         catch (OperationCanceledException) when (ended.IsCancellationRequested)
         {
             // The pull ended first.
+            return false;
         }
-
-        return false;
     }
 
     /// <summary>Time after which a pull is slow: not much longer than the fastest source needs.</summary>

@@ -388,7 +388,6 @@ public sealed class StoreNodeTests(bool sharedMemory)
     [Test]
     public async Task Retain_BlocksThatArrive_AreKeptLonger()
     {
-        // Arrange
         var clock = new TestClock();
         await using var store = await BlockNode.StartAsync(Store() with { StoreTime = clock });
         await using var worker = await WorkerOf(store);
@@ -396,14 +395,10 @@ public sealed class StoreNodeTests(bool sharedMemory)
         worker.Pool.Publish(0, 2);
         await SendAsync(worker, store, begun, 0, 2);
 
-        // Act
-        await worker.Call(store.Address).RetainAsync(new Wire.RetainRequest
-        {
-            Keys = BlockKeyMessages.ToBytes(PeerBlocks.Keys(0, 2)),
-            Retention = RetentionMessages.ToMessage(Hour),
-        });
+        var keys = BlockKeyMessages.ToBytes(PeerBlocks.Keys(0, 2));
+        await worker.Call(store.Address).RetainAsync(
+            new Wire.RetainRequest { Keys = keys, Retention = RetentionMessages.ToMessage(Hour) });
 
-        // Assert
         Assert.That(await CommitAsync(worker, store, begun), Is.EqualTo(StatusCode.OK));
         clock.Advance(TimeSpan.FromSeconds(61));
         Assert.That(store.Store!.CountStored(PeerBlocks.Keys(0, 2)), Is.EqualTo(2));
