@@ -32,13 +32,16 @@ internal static class StatusEndpoints
     {
         MapRead(routes, "/health", context => WriteHealthAsync(context, status(), model()))
             .WithMetadata(CallerGate.Open);
-        MapRead(routes, "/metrics", context => WriteAsync(
-            context, 200, "text/plain; version=0.0.4; charset=utf-8", Encoding.UTF8.GetBytes(metrics(status()))))
+        MapRead(
+            routes, "/metrics",
+            context => WriteAsync(
+                context, 200, "text/plain; version=0.0.4; charset=utf-8", Encoding.UTF8.GetBytes(metrics(status()))))
             .WithMetadata(CallerGate.Open);
     }
 
     /// <summary>For HEAD, which probes use, the server itself leaves the body out.</summary>
-    private static IEndpointConventionBuilder MapRead(IEndpointRouteBuilder routes, string pattern, RequestDelegate answer) =>
+    private static IEndpointConventionBuilder MapRead(
+        IEndpointRouteBuilder routes, string pattern, RequestDelegate answer) =>
         routes.MapMethods(pattern, [HttpMethods.Get, HttpMethods.Head], answer);
 
     private static Task WriteModelsAsync(HttpContext context, ModelCard model) => WriteJsonAsync(context, 200, writer =>

@@ -61,7 +61,7 @@ internal sealed class ContextPrefill : IAsyncDisposable
         _slots.Dispose();
     }
 
-    /// <summary>A context is prefilled by one run at a time: one that has changed meanwhile is prefilled again.</summary>
+    /// <summary>A context is prefilled by one run at a time; one that changed meanwhile is prefilled again.</summary>
     private bool TryBegin(KeptContext context, out Task done)
     {
         Run? run;
@@ -197,7 +197,7 @@ internal sealed class ContextPrefill : IAsyncDisposable
         }
     }
 
-    /// <summary>Whether nobody asked since the context was read; from then on the next one to ask begins anew.</summary>
+    /// <summary>Whether nobody asked since the context was read; if so, whoever asks next begins anew.</summary>
     private bool IsOver(Run run)
     {
         lock (_lock)
@@ -232,7 +232,7 @@ internal sealed class ContextPrefill : IAsyncDisposable
         }
     }
 
-    /// <summary>The prefill of one context, waiting or at work. What is in memory of it is no more than its name.</summary>
+    /// <summary>The prefill of one context, waiting or at work; of the context it has no more than the name.</summary>
     private sealed class Run(string tenant, string id)
     {
         public string Tenant => tenant;
