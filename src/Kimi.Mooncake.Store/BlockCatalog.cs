@@ -23,6 +23,9 @@ internal enum Loss
 
     /// <summary>The disk did not give or take its bytes.</summary>
     DiskFailed,
+
+    /// <summary>It was found, and a later entry says that it is no more.</summary>
+    Outdated,
 }
 
 /// <summary>A change to be written behind a segment's index.</summary>
@@ -53,6 +56,7 @@ internal sealed partial class BlockCatalog : IDisposable
             BlockTokens = geometry.BlockTokens,
             TenantQuotaBytes = options.TenantQuotaBytes,
         });
+        Index.Raised = Amend;
         Slots = new MemorySlots(geometry.SlotCount, geometry.PayloadBytes, geometry.LayerCount);
         Segments = new SegmentTable(geometry, Index);
     }
@@ -87,6 +91,7 @@ internal sealed partial class BlockCatalog : IDisposable
             Remove(old, Loss.Expired);
         }
 
+        NoteUnreadable(header.Key);
         Segments.Grow(address, logBytes);
         var id = Index.Add(
             header.Key, header.Parent, logBytes, Index.Tenant(header.Tenant), header.Retention.From(nowMs), nowMs);
@@ -162,11 +167,9 @@ internal sealed partial class BlockCatalog : IDisposable
         if (loss is Loss.Removed or Loss.Damaged)
         {
             NoteRemoved(key);
-            if ((block.Marks & BlockMarks.Durable) != 0)
-            {
-                _amendments.Add(new Amendment(IndexEntryKind.Removed, key, _geometry.SegmentOf(block.Address)));
-            }
         }
+
+        NoteGone(id, loss);
 
         Segments.Unlink(id);
         block.Address = StoredBlock.Nowhere;
@@ -219,6 +222,7 @@ internal sealed partial class BlockCatalog : IDisposable
                 _counters.Removed++;
                 break;
             case Loss.DiskFailed:
+            case Loss.Outdated:
                 break;
         }
     }

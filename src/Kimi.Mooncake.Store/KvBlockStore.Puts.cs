@@ -153,7 +153,14 @@ public sealed partial class KvBlockStore
                 return false;
             }
 
-            return _storing.Add(key);
+            if (_storing.TryAdd(key, null))
+            {
+                return true;
+            }
+
+            // Somebody else is putting it: what is promised here holds once it is there.
+            (_storing[key] ??= []).Add(attributes.Retention);
+            return false;
         }
     }
 
@@ -161,7 +168,14 @@ public sealed partial class KvBlockStore
     {
         lock (_catalog.Gate)
         {
-            _storing.Remove(key);
+            if (_storing.Remove(key, out var promised) && promised is not null &&
+                _catalog.Find(key) is >= 0 and var id)
+            {
+                foreach (var retention in promised)
+                {
+                    _catalog.Retain(id, retention, _catalog.NowMs);
+                }
+            }
         }
     }
 }

@@ -33,6 +33,7 @@ public sealed partial class KvBlockStore
         try
         {
             _scanner.Run(found, drop, _stop.Token);
+            _compactor.Wake();
             if (found.Count > 0)
             {
                 StoreMessages.Scanned(

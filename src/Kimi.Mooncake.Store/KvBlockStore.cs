@@ -21,7 +21,7 @@ public sealed partial class KvBlockStore : IAsyncDisposable
     private readonly StoreCompactor _compactor;
     private readonly StoreScanner _scanner;
     private readonly StoreCounters _counters = new();
-    private readonly HashSet<BlockKey> _storing = [];
+    private readonly Dictionary<BlockKey, List<BlockRetention>?> _storing = [];
     private readonly AutoResetEvent _progress = new(false);
     private readonly CancellationTokenSource _stop = new();
     private readonly ILogger _logger;
@@ -74,6 +74,11 @@ public sealed partial class KvBlockStore : IAsyncDisposable
         _compacting = Task.Run(() => _compactor.RunAsync(_stop.Token));
         Scanning = Task.Run(() => Scan(found, drop));
     }
+
+    /// <summary>
+    /// The tenant of blocks that are of use to this process alone: the next one that opens the folder drops them.
+    /// </summary>
+    public const string SwapTenant = "(swap)";
 
     /// <summary>Bytes of every block of this store.</summary>
     public int BlockBytes => _geometry.PayloadBytes;

@@ -7,13 +7,16 @@ namespace Kimi.Mooncake.Store;
 /// Frees files: the blocks that live in the segment with the most dead bytes are appended to the log anew, and when the
 /// copies are durable the file is deleted. Nothing that lives is lost on the way: until then it is found where it was.
 /// </summary>
-internal sealed class StoreCompactor : IDisposable
+internal sealed partial class StoreCompactor : IDisposable
 {
     // Blocks looked up under the lock at a time.
     private const int BatchStep = 64;
 
     // A segment of which less is dead is not worth writing anew: one in so many.
     private const int DeadShareMin = 20;
+
+    // Before another attempt where a segment stays though the disk does not refuse.
+    private const int PauseMsMax = 1_000;
 
     private readonly KvBlockStoreOptions _options;
     private readonly StoreGeometry _geometry;
@@ -43,6 +46,18 @@ internal sealed class StoreCompactor : IDisposable
         _stored = GC.AllocateUninitializedArray<byte>(geometry.PayloadBytes, pinned: true);
     }
 
+    private enum Outcome
+    {
+        /// <summary>No segment is worth it.</summary>
+        Nothing,
+
+        /// <summary>A segment was deleted.</summary>
+        Freed,
+
+        /// <summary>Blocks of it could not be moved.</summary>
+        Stays,
+    }
+
     /// <summary>Asks for files to be freed, if there is too little room.</summary>
     public void Wake()
     {
@@ -70,8 +85,20 @@ internal sealed class StoreCompactor : IDisposable
             try
             {
                 await _wanted.WaitAsync(cancellationToken).ConfigureAwait(false);
-                while (IsShort() && await CompactOneAsync(DeadShareMin, cancellationToken).ConfigureAwait(false))
+                while (IsShort())
                 {
+                    var outcome = await CompactOneAsync(DeadShareMin, cancellationToken).ConfigureAwait(false);
+                    if (outcome == Outcome.Freed)
+                    {
+                        continue;
+                    }
+
+                    if (outcome == Outcome.Stays)
+                    {
+                        await Task.Delay(PauseMs(), cancellationToken).ConfigureAwait(false);
+                    }
+
+                    break;
                 }
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -100,7 +127,7 @@ internal sealed class StoreCompactor : IDisposable
             progress?.Report(done);
             segments++;
         }
-        while (await CompactOneAsync(DeadShareMin, cancellationToken).ConfigureAwait(false));
+        while (await CompactOneAsync(DeadShareMin, cancellationToken).ConfigureAwait(false) == Outcome.Freed);
 
         return done;
     }
@@ -127,35 +154,31 @@ internal sealed class StoreCompactor : IDisposable
         }
     }
 
-    private async ValueTask<bool> CompactOneAsync(int deadShare, CancellationToken cancellationToken)
+    // The flush that ends each attempt asks for room again: while the disk refuses, attempts would follow on each other.
+    private int PauseMs() => _writer.IsRefusing
+        ? Math.Max(_options.RetryAfterErrorMs, _options.FlushIntervalMs)
+        : Math.Min(_options.FlushIntervalMs, PauseMsMax);
+
+    private async ValueTask<Outcome> CompactOneAsync(int deadShare, CancellationToken cancellationToken)
     {
         await _gate.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             if (Worst(deadShare) is not { } segment)
             {
-                return false;
+                return Outcome.Nothing;
             }
 
             var complete = true;
             var keys = new List<(BlockKey Key, long Address)>(BatchStep);
-            while (Take(segment, keys))
+            while (complete && Take(segment, keys))
             {
-                foreach (var (key, address) in keys)
-                {
-                    cancellationToken.ThrowIfCancellationRequested();
-                    complete &= await MoveAsync(key, address, cancellationToken).ConfigureAwait(false);
-                }
-
-                if (!complete)
-                {
-                    break;
-                }
+                complete = await MoveAsync(keys, cancellationToken).ConfigureAwait(false);
             }
 
             await _writer.FlushAsync(cancellationToken).ConfigureAwait(false);
             _counters.SegmentsCompacted++;
-            return complete && _writer.IsGone(segment);
+            return complete && _writer.IsGone(segment) ? Outcome.Freed : Outcome.Stays;
         }
         finally
         {
@@ -168,6 +191,12 @@ internal sealed class StoreCompactor : IDisposable
     {
         lock (_catalog.Gate)
         {
+            if (_catalog.IsScanning)
+            {
+                // An index that is still to be read may say otherwise of what would be moved.
+                return null;
+            }
+
             Segment? worst = null;
             foreach (var segment in _catalog.Segments.All)
             {
@@ -187,70 +216,5 @@ internal sealed class StoreCompactor : IDisposable
     {
         var lostPerPage = _geometry.PageBytes % _geometry.EntryBytes;
         return segment.FileBytes - segment.LiveBytes - (segment.FileBytes / _geometry.PageBytes * lostPerPage);
-    }
-
-    /// <summary>Blocks that are still to be moved, after those taken last; false when there are none.</summary>
-    private bool Take(Segment segment, List<(BlockKey Key, long Address)> keys)
-    {
-        lock (_catalog.Gate)
-        {
-            var last = keys.Count > 0 ? _catalog.FindAt(keys[^1].Key, keys[^1].Address) : -1;
-            keys.Clear();
-            var id = last >= 0 ? _catalog.Index.Data(last).Next : segment.First;
-            while (id >= 0 && keys.Count < BatchStep)
-            {
-                ref var block = ref _catalog.Index.Data(id);
-                if ((block.Marks & BlockMarks.Moving) == 0)
-                {
-                    block.Marks |= BlockMarks.Moving;
-                    keys.Add((_catalog.Index.KeyOf(id), block.Address));
-                }
-
-                id = block.Next;
-            }
-        }
-
-        return keys.Count > 0;
-    }
-
-    /// <summary>Appends a copy of a block; false when the log has no room for it.</summary>
-    private async ValueTask<bool> MoveAsync(BlockKey key, long address, CancellationToken cancellationToken)
-    {
-        var read = _reader.ReadRaw(address, key, _header, _stored, out var storedBytes);
-        if (read != RecordRead.Intact)
-        {
-            lock (_catalog.Gate)
-            {
-                if (_catalog.FindAt(key, address) is >= 0 and var id)
-                {
-                    StoreMessages.BlockDamaged(_logger, new BlockKeyText(key));
-                    _catalog.Remove(id, read == RecordRead.Damaged ? Loss.Damaged : Loss.DiskFailed);
-                }
-            }
-
-            return true;
-        }
-
-        for (var attempt = 0; attempt < 2; attempt++)
-        {
-            if (TryAppend(key, address, storedBytes))
-            {
-                return true;
-            }
-
-            // The write buffer is full.
-            await _writer.FlushAsync(cancellationToken).ConfigureAwait(false);
-        }
-
-        _writer.GiveUpMove(key, address);
-        return false;
-    }
-
-    private unsafe bool TryAppend(in BlockKey key, long address, int storedBytes)
-    {
-        fixed (byte* header = _header, stored = _stored)
-        {
-            return _writer.TryAppendMove(key, address, header, stored, storedBytes);
-        }
     }
 }

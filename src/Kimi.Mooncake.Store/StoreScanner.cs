@@ -62,9 +62,12 @@ internal sealed class StoreScanner(
             Interlocked.Decrement(ref _left);
         }
 
-        lock (catalog.Gate)
+        for (var more = true; more;)
         {
-            catalog.EndScan();
+            lock (catalog.Gate)
+            {
+                more = catalog.SettleEarlier(BatchStep);
+            }
         }
     }
 
@@ -178,7 +181,8 @@ internal sealed class StoreScanner(
         switch (entry.Kind)
         {
             case IndexEntryKind.Removed:
-                if (id >= 0 && current <= found.Number)
+                catalog.ForgetEarlier(entry.Key);
+                if (current == found.Number)
                 {
                     catalog.Drop(id);
                 }
@@ -202,22 +206,36 @@ internal sealed class StoreScanner(
             return false;
         }
 
-        if (catalog.WasRemoved(entry.Key))
+        if (catalog.WasRemoved(entry.Key) || tenant == KvBlockStore.SwapTenant)
         {
-            catalog.NoteAmendment(new Amendment(IndexEntryKind.Removed, entry.Key, found.Number));
+            catalog.NoteStale(entry.Key, found.Number);
             return true;
         }
 
         var address = geometry.SegmentStart(found.Number) + entry.Offset;
-        if (id >= 0 && geometry.SegmentOf(catalog.Index.Data(id).Address) > found.Number)
+        var current = id < 0 ? found.Number : geometry.SegmentOf(catalog.Index.Data(id).Address);
+        if (current != found.Number)
         {
-            // It was put again since: what was promised then still holds.
-            catalog.Retain(id, entry.Retention.From(now), now);
+            // Each block has one segment that speaks for it: the last.
+            catalog.NoteStale(entry.Key, Math.Min(current, found.Number));
+        }
+
+        if (current > found.Number)
+        {
+            // It was put again since: what the last of the older entries promised still holds.
+            catalog.NoteEarlier(entry.Key, entry.Retention);
         }
         else if (id >= 0 && entry.LogBytes == catalog.Index.BytesOfBlock(id))
         {
             catalog.Move(id, address);
-            catalog.SetRetention(id, entry.Retention, now);
+            if (catalog.WasChanged(entry.Key))
+            {
+                catalog.NoteEarlier(entry.Key, entry.Retention);
+            }
+            else
+            {
+                catalog.SetRetention(id, entry.Retention, now);
+            }
         }
         else
         {

@@ -137,6 +137,8 @@ internal sealed partial class StoreWriter
         while (_device.TryTakeFailure(out var range))
         {
             reason ??= range.Reason;
+            // A record of the range may be in the log, and its append about to note it: that is waited for.
+            lock (_appendGate)
             lock (_catalog.Gate)
             {
                 // Pages that filled up after the batch was taken are written too, and can fail too.

@@ -24,20 +24,16 @@ internal sealed partial class StoreWriter
             {
                 return true;
             }
-
-            AddAmendments(segment, change.Amendments, IndexEntryKind.Removed, entries);
         }
 
+        AddRemoved(change.Amendments, entries);
         Collect(change.Appended, entries, written);
-        lock (_catalog.Gate)
-        {
-            AddAmendments(segment, change.Amendments, IndexEntryKind.Retention, entries);
-        }
+        AddRetentions(segment, change.Amendments, entries);
 
         try
         {
             _catalog.TenantNames.Save(_options.SyncToDrive);
-            if (_options.SyncToDrive)
+            if (_options.SyncToDrive && written.Count > 0)
             {
                 _device.FlushToDisk(segment);
             }
@@ -61,30 +57,52 @@ internal sealed partial class StoreWriter
         return true;
     }
 
-    private void AddAmendments(
-        int segment, List<Amendment> amendments, IndexEntryKind kind, List<IndexEntry> entries)
+    private void AddRemoved(List<Amendment> amendments, List<IndexEntry> entries)
     {
         var now = _catalog.NowMs;
-        foreach (var amendment in amendments.Where(amendment => amendment.Kind == kind).Distinct())
+        foreach (var amendment in
+            amendments.Where(static amendment => amendment.Kind == IndexEntryKind.Removed).Distinct())
         {
+            entries.Add(default(IndexEntry) with
+            {
+                Kind = IndexEntryKind.Removed, Key = amendment.Key, StoredAtMs = now,
+            });
+        }
+    }
 
-            if (kind == IndexEntryKind.Removed)
+    private void AddRetentions(int segment, List<Amendment> amendments, List<IndexEntry> entries)
+    {
+        Amendment[] retentions =
+            [.. amendments.Where(static amendment => amendment.Kind == IndexEntryKind.Retention).Distinct()];
+        foreach (var step in retentions.Chunk(BatchStep))
+        {
+            lock (_catalog.Gate)
             {
-                entries.Add(default(IndexEntry) with { Kind = kind, Key = amendment.Key, StoredAtMs = now });
-            }
-            else if (_catalog.Find(amendment.Key) is >= 0 and var id)
-            {
-                var address = _catalog.Index.Data(id).Address;
-                if (_geometry.SegmentOf(address) == segment && _catalog.IsDurable(id))
+                var now = _catalog.NowMs;
+                foreach (var amendment in step)
                 {
-                    entries.Add(_catalog.EntryOf(id, address, kind, now));
-                }
-                else
-                {
-                    // It moved meanwhile, or its first entry is still to be written: to be said there and then.
-                    _catalog.NoteAmendment(amendment with { Segment = _geometry.SegmentOf(address) });
+                    AddRetention(segment, amendment, now, entries);
                 }
             }
+        }
+    }
+
+    private void AddRetention(int segment, in Amendment amendment, long now, List<IndexEntry> entries)
+    {
+        if (_catalog.Find(amendment.Key) is not (>= 0 and var id))
+        {
+            return;
+        }
+
+        var address = _catalog.Index.Data(id).Address;
+        if (_geometry.SegmentOf(address) == segment && _catalog.IsDurable(id))
+        {
+            entries.Add(_catalog.EntryOf(id, address, amendment.Kind, now));
+        }
+        else
+        {
+            // It moved meanwhile, or its first entry is still to be written: to be said there and then.
+            _catalog.NoteAmendment(amendment with { Segment = _geometry.SegmentOf(address) });
         }
     }
 
@@ -140,7 +158,11 @@ internal sealed partial class StoreWriter
         }
         else if (entry.IsMove)
         {
+            // The old place no longer speaks for the block; the entry of the new one is written.
+            _catalog.NoteStale(entry.Key, _geometry.SegmentOf(entry.From));
             _catalog.Move(id, entry.Address);
+            // Where the entry of the put could not be written, that of the move says all that it would have said.
+            _catalog.MarkDurable(id);
             Interlocked.Increment(ref _counters.Moved);
         }
         else

@@ -7,7 +7,7 @@ namespace Kimi.Mooncake.Worker;
 
 /// <summary>
 /// Blocks of preempted sequences in the store, under keys that no prompt can have: they follow from a random number of
-/// this process. While they are here nothing else takes their room; what is left of them after a kill expires. Any
+/// this process. While they are here nothing else takes their room; the next process drops what a kill leaves. Any
 /// thread may call.
 /// </summary>
 /// <param name="store">Where the blocks are kept.</param>
@@ -23,7 +23,7 @@ internal sealed class SwapSpace(KvBlockStore store)
 
     /// <summary>How the store is to keep the blocks; no tenant can have the name under which they count.</summary>
     public static BlockAttributes Attributes { get; } = new(
-        "(swap)", new BlockRetention(PinKind.Hard, LifetimeSeconds, LifetimeSeconds), BlockClass.Prompt);
+        KvBlockStore.SwapTenant, new BlockRetention(PinKind.Hard, LifetimeSeconds, LifetimeSeconds), BlockClass.Prompt);
 
     /// <summary>Sequences that have blocks here.</summary>
     public int Count

@@ -185,7 +185,20 @@ public sealed class CompactionTests
         }
     }
 
-    private long Files() => new DirectoryInfo(_folder.Path).EnumerateFiles().Sum(static file => file.Length);
+    private long Files() => new DirectoryInfo(_folder.Path).EnumerateFiles().Sum(static file => BytesOf(file));
+
+    private static long BytesOf(FileInfo file)
+    {
+        try
+        {
+            return file.Length;
+        }
+        catch (FileNotFoundException)
+        {
+            // Deleted since it was listed.
+            return 0;
+        }
+    }
 
     private sealed class Steps : IProgress<StoreCompaction>
     {

@@ -17,7 +17,12 @@ public sealed partial class RetentionIndex<TData>
                 return;
             }
 
+            var told = entry.IsBlock && entry.ExpiresMs / RaisedStepMs != expires / RaisedStepMs;
             entry.ExpiresMs = expires;
+            if (told)
+            {
+                Raised?.Invoke(above);
+            }
         }
     }
 

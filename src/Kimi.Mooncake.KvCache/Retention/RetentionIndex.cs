@@ -23,6 +23,7 @@ public sealed partial class RetentionIndex<TData>
     public const int None = -1;
 
     private const long Never = long.MaxValue;
+    private const long RaisedStepMs = 1_000;
 
     private readonly ChunkedArray<RetentionEntry<TData>> _entries = new();
     private readonly IEvictionPolicy _policy;
@@ -51,6 +52,11 @@ public sealed partial class RetentionIndex<TData>
         _tenants = new TenantShares(options);
         _timers = new RankHeap(_timerPositions);
     }
+
+    /// <summary>
+    /// Is told the id of each block that will live longer, by a second or so, because one that follows on it does.
+    /// </summary>
+    public Action<int>? Raised { get; set; }
 
     /// <summary>Blocks, without ghosts.</summary>
     public int Count { get; private set; }
