@@ -139,11 +139,11 @@ internal sealed partial class StoreWriter
             reason ??= range.Reason;
             // A record of the range may be in the log, and its append about to note it: that is waited for.
             lock (_appendGate)
-            lock (_catalog.Gate)
-            {
-                // Pages that filled up after the batch was taken are written too, and can fail too.
-                dropped += DropWithin(batch, range) + DropWithin(_pending, range);
-            }
+                lock (_catalog.Gate)
+                {
+                    // Pages that filled up after the batch was taken are written too, and can fail too.
+                    dropped += DropWithin(batch, range) + DropWithin(_pending, range);
+                }
         }
 
         if (reason is not null)

@@ -65,7 +65,9 @@ internal sealed partial class StoreWriter
         {
             entries.Add(default(IndexEntry) with
             {
-                Kind = IndexEntryKind.Removed, Key = amendment.Key, StoredAtMs = now,
+                Kind = IndexEntryKind.Removed,
+                Key = amendment.Key,
+                StoredAtMs = now,
             });
         }
     }
