@@ -33,7 +33,6 @@ public sealed partial class KvBlockStore
         try
         {
             _scanner.Run(found, drop, _stop.Token);
-            _compactor.Wake();
             if (found.Count > 0)
             {
                 StoreMessages.Scanned(
@@ -41,10 +40,32 @@ public sealed partial class KvBlockStore
                     _time.GetElapsedTime(_openedAt).TotalMilliseconds);
             }
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        catch (Exception exception)
         {
+            // Whatever it was, the store serves what it found until then; the files stay for the next start.
             Interlocked.Increment(ref _counters.ReadFailures);
             StoreMessages.ScanFailed(_logger, _options.Directory, exception.Message);
         }
+        finally
+        {
+            if (!_stop.IsCancellationRequested)
+            {
+                EndScan();
+            }
+        }
+    }
+
+    // Compaction waits for the end of the scan, however it ended.
+    private void EndScan()
+    {
+        lock (_catalog.Gate)
+        {
+            if (_catalog.IsScanning)
+            {
+                _catalog.EndScan();
+            }
+        }
+
+        _compactor.Wake();
     }
 }

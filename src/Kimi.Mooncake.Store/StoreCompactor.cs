@@ -154,7 +154,7 @@ internal sealed partial class StoreCompactor : IDisposable
         }
     }
 
-    // The flush that ends each attempt asks for room again: while the disk refuses, attempts would follow on each other.
+    // The flush that ends each attempt asks for room again: while the disk refuses, one attempt would follow another.
     private int PauseMs() => _writer.IsRefusing
         ? Math.Max(_options.RetryAfterErrorMs, _options.FlushIntervalMs)
         : Math.Min(_options.FlushIntervalMs, PauseMsMax);

@@ -165,11 +165,27 @@ internal sealed class StoreScanner(
             }
 
             var header = new byte[geometry.HeaderBytes];
-            if (reader.TryReadHeader(geometry.SegmentStart(segment) + entry.Offset, header) &&
+            if (TryReadHeader(geometry.SegmentStart(segment) + entry.Offset, header) &&
                 TenantNames.HashOf(BlockRecord.Tenant(header)) == entry.Tenant)
             {
                 catalog.TenantNames.Add(BlockRecord.Tenant(header));
             }
+        }
+    }
+
+    // One block that the disk refuses does not make the rest of its index unreadable.
+    private bool TryReadHeader(long address, Span<byte> header)
+    {
+        try
+        {
+            return reader.TryReadHeader(address, header);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            Interlocked.Increment(ref counters.ReadFailures);
+            StoreMessages.SegmentUnreadable(
+                logger, device.DataPath(geometry.SegmentOf(address)), exception.Message);
+            return false;
         }
     }
 
