@@ -21,6 +21,9 @@ internal sealed class Terminal(
         WriteIndented = true,
     };
 
+    // Clients of a bench remark at the same time.
+    private readonly TextWriter _error = TextWriter.Synchronized(error);
+
     // Wide enough for a table where standard output is a pipe and has no width of its own.
     public const int PipeWidth = 160;
 
@@ -36,15 +39,15 @@ internal sealed class Terminal(
     /// <summary>Whether progress may be drawn over itself.</summary>
     public bool IsInteractive { get; } = isInteractive;
 
-    public void Remark(string text) => error.WriteLine(text);
+    public void Remark(string text) => _error.WriteLine(text);
 
     /// <summary>Draws over the current line of standard error; an empty text clears it.</summary>
     public void Redraw(string text)
     {
         // A longer text would wrap, and the next one would not cover it.
         var visible = text.Length < widthCells ? text : text[..Math.Max(0, widthCells - 1)];
-        error.Write($"\r{visible}\u001b[K");
-        error.Flush();
+        _error.Write($"\r{visible}\u001b[K");
+        _error.Flush();
     }
 
     public void WriteJson<T>(T result) => Output.WriteLine(JsonSerializer.Serialize(result, ResultOptions));
