@@ -58,7 +58,8 @@ public sealed class LoadedModel : IDisposable
     /// <param name="modelBytes">Bytes of the model's files.</param>
     public static IKernels CreateKernels(WorkerOptions options, long modelBytes) => options.Kernels switch
     {
-        "cpu" => CpuKernels.ForModel(modelBytes, options.Threads, options.PackBytesMax),
+        "cpu" => new CpuKernels(
+            new CpuOptions { ThreadCount = options.Threads, PackBytesMax = options.PackBytesMax }.ForModel(modelBytes)),
         "reference" => new ReferenceKernels(),
         _ => throw new ArgumentException(
             $"worker.kernels is '{options.Kernels}'; accepted are cpu and reference", nameof(options)),

@@ -31,7 +31,7 @@ public sealed record WorkerOptions
     /// </summary>
     [Setting("Native memory for unpacked weights; a model with larger files is computed with as stored. 0: always.",
         Unit = "bytes", Min = 0, Max = 1L << 44)]
-    public long PackBytesMax { get; init; } = CpuKernels.DefaultPackBytesMax;
+    public long PackBytesMax { get; init; } = CpuOptions.DefaultPackBytesMax;
 
     /// <summary>Compiled constraints of answers that are kept for the next request with the same.</summary>
     [Setting("Compiled constraints of answers kept for the next request with the same schemas and tools.",

@@ -15,7 +15,7 @@ internal sealed class CreateKernelsTests
 
         using var kernels = LoadedModel.CreateKernels(options, modelBytes);
 
-        Assert.That(((CpuKernels)kernels).PackBytesMax, Is.EqualTo(expected));
+        Assert.That(((CpuKernels)kernels).Options.PackBytesMax, Is.EqualTo(expected));
     }
 
     [Test]

@@ -8,9 +8,6 @@ namespace Kimi.Mooncake.Kernels.Cpu;
 /// </summary>
 public sealed class CpuKernels : IKernels
 {
-    /// <summary>Bytes of unpacked weights where nothing else is said.</summary>
-    public const long DefaultPackBytesMax = 256L << 20;
-
     private readonly PackBudget _budget;
     private readonly MatMulJob _matMul;
     private readonly RowJobs _rows;
@@ -19,17 +16,21 @@ public sealed class CpuKernels : IKernels
     private readonly DecodeAttention _decode;
 
     /// <summary>Starts the threads.</summary>
-    /// <param name="threadCount">Threads that a call uses, 1 to 1024; 0 is one for each core.</param>
-    /// <param name="packBytesMax">
-    /// Bytes that all unpacked weights may take at once, at least 0. Weights are unpacked as they come while they fit;
-    /// a weight that does not is decoded tile by tile whenever it is multiplied with. The results are the same bits.
-    /// </param>
-    public CpuKernels(int threadCount = 0, long packBytesMax = DefaultPackBytesMax)
+    /// <exception cref="ArgumentOutOfRangeException">A number is out of its range.</exception>
+    /// <exception cref="PlatformNotSupportedException">The processor or the system lacks the path.</exception>
+    public CpuKernels(CpuOptions options)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(packBytesMax);
-        PackBytesMax = packBytesMax;
-        _budget = new PackBudget(packBytesMax);
-        Team = new WorkerTeam(threadCount);
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.PackBytesMax, nameof(options));
+        if (!InstructionPaths.IsSupported(options.Path))
+        {
+            throw new PlatformNotSupportedException(
+                $"instruction path {options.Path}: this machine has {InstructionPaths.Best} at best");
+        }
+
+        Options = options;
+        _budget = new PackBudget(options.PackBytesMax);
+        Team = new WorkerTeam(options.ThreadCount);
         _matMul = new MatMulJob(Team);
         _rows = new RowJobs(Team);
         _rope = new RopeJob(Team);
@@ -37,17 +38,13 @@ public sealed class CpuKernels : IKernels
         _decode = new DecodeAttention(Team);
     }
 
-    /// <summary>
-    /// Kernels that unpack nothing of a model whose files are larger than the budget: its first few weights would cost
-    /// memory and gain next to nothing. Of a smaller one they unpack what the budget holds, of quantized weights less
-    /// than all.
-    /// </summary>
-    /// <param name="modelBytes">Bytes of the model's files.</param>
+    /// <summary>Kernels of <see cref="CpuArithmetic.Exact"/>.</summary>
     /// <param name="threadCount">Threads that a call uses, 1 to 1024; 0 is one for each core.</param>
-    /// <param name="packBytesMax">Bytes that all unpacked weights may take, and the largest model to unpack.</param>
-    public static CpuKernels ForModel(
-        long modelBytes, int threadCount = 0, long packBytesMax = DefaultPackBytesMax) =>
-        new(threadCount, modelBytes <= packBytesMax ? packBytesMax : 0);
+    /// <param name="packBytesMax">Bytes that all unpacked weights may take at once, at least 0.</param>
+    public CpuKernels(int threadCount = 0, long packBytesMax = CpuOptions.DefaultPackBytesMax)
+        : this(new CpuOptions { ThreadCount = threadCount, PackBytesMax = packBytesMax })
+    {
+    }
 
     /// <inheritdoc />
     public string Name
@@ -66,8 +63,8 @@ public sealed class CpuKernels : IKernels
     /// <inheritdoc />
     public int ThreadCount => Team.MemberCount;
 
-    /// <summary>Bytes that all unpacked weights may take at once.</summary>
-    public long PackBytesMax { get; }
+    /// <summary>How the kernels compute.</summary>
+    public CpuOptions Options { get; }
 
     /// <summary>The threads, for work that is to be measured beside the kernels.</summary>
     internal WorkerTeam Team { get; }

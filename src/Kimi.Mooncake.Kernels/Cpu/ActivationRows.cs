@@ -1,0 +1,226 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace Kimi.Mooncake.Kernels.Cpu;
+
+/// <summary>Forms in which the inputs of products exist.</summary>
+[Flags]
+internal enum ActivationForms
+{
+    /// <summary>Single precision, in place.</summary>
+    Single = 1,
+
+    /// <summary>Rounded to bfloat16.</summary>
+    Bf16 = 2,
+
+    /// <summary>Bytes with a scale for each 32.</summary>
+    Int8 = 4,
+}
+
+/// <summary>
+/// Rows of inputs in the forms that weights multiply with. A row's forms depend on the row alone. Memory grows to the
+/// largest size asked for and is kept.
+/// </summary>
+/// <remarks>
+/// Bytes: for each 32 values <c>scale = max|x| / 127</c> and <c>q = round(x * (127 / max|x|))</c>, halves to even, so
+/// that <c>x</c> is about <c>scale * q</c> and <c>|q| &lt;= 127</c>. Bfloat16: halves to even; values below the smallest
+/// normal number are zeros, as processors take them. Rows are padded with zeros to 64 bytes in either form.
+/// </remarks>
+internal sealed unsafe class ActivationRows : IDisposable
+{
+    internal const int BlockValues = 32;
+    private const int Lanes = 16;
+    private const int LineBytes = 64;
+    private const float Int8Max = 127;
+
+    private readonly Scratch _bf16 = new();
+    private readonly Scratch _int8 = new();
+    private readonly Scratch _scales = new();
+    private readonly Scratch _sums = new();
+
+    internal int Rows { get; private set; }
+
+    internal int Columns { get; private set; }
+
+    internal ActivationForms Forms { get; private set; }
+
+    /// <summary>The rows as they were given; of gathered rows there are none.</summary>
+    internal MatrixView Single { get; private set; }
+
+    /// <summary><c>[row][padded column]</c>.</summary>
+    internal ushort* Bf16 { get; private set; }
+
+    /// <summary>Values from one row of <see cref="Bf16"/> to the next, a multiple of 32.</summary>
+    internal int Bf16Stride { get; private set; }
+
+    /// <summary><c>[row][padded column]</c>.</summary>
+    internal sbyte* Int8 { get; private set; }
+
+    /// <summary>Bytes from one row of <see cref="Int8"/> to the next, a multiple of 64.</summary>
+    internal int Int8Stride { get; private set; }
+
+    /// <summary>Scale of each block of 32, <c>[row][block]</c>.</summary>
+    internal float* Scales { get; private set; }
+
+    /// <summary>Sum of the bytes of each block of 32, <c>[row][block]</c>.</summary>
+    internal int* Sums { get; private set; }
+
+    /// <summary>Blocks from one row of <see cref="Scales"/> and <see cref="Sums"/> to the next.</summary>
+    internal int BlockStride { get; private set; }
+
+    /// <summary>Makes room for the forms of rows that <see cref="EncodeRow"/> fills.</summary>
+    internal void Begin(in MatrixView x, ActivationForms forms)
+    {
+        Single = x;
+        Begin(x.Rows, x.Columns, forms);
+    }
+
+    /// <summary>Makes room for rows that <see cref="CopyRow"/> fills; they have no <see cref="Single"/> form.</summary>
+    internal void Begin(int rows, int columns, ActivationForms forms)
+    {
+        (Rows, Columns, Forms) = (rows, columns, forms);
+        if ((forms & ActivationForms.Bf16) != 0)
+        {
+            Bf16Stride = Padded(columns, LineBytes / sizeof(ushort));
+            Bf16 = (ushort*)_bf16.Take((((long)rows * Bf16Stride) + 1) / 2);
+        }
+
+        if ((forms & ActivationForms.Int8) != 0)
+        {
+            Int8Stride = Padded(columns, LineBytes);
+            BlockStride = Int8Stride / BlockValues;
+            Int8 = (sbyte*)_int8.Take((long)rows * Int8Stride / sizeof(float));
+            Scales = _scales.Take((long)rows * BlockStride);
+            Sums = (int*)_sums.Take((long)rows * BlockStride);
+        }
+    }
+
+    /// <summary>Fills the forms of a row from <see cref="Single"/>; different rows may be filled at once.</summary>
+    internal void EncodeRow(int row)
+    {
+        var x = Single.Data + (row * Single.Stride);
+        if ((Forms & ActivationForms.Bf16) != 0)
+        {
+            EncodeBf16(x, Columns, Bf16 + ((long)row * Bf16Stride), Bf16Stride);
+        }
+
+        if ((Forms & ActivationForms.Int8) != 0)
+        {
+            EncodeInt8(row, x);
+        }
+    }
+
+    /// <summary>Takes a row over from others of the same columns and forms.</summary>
+    internal void CopyRow(int row, ActivationRows from, int fromRow)
+    {
+        if ((Forms & ActivationForms.Bf16) != 0)
+        {
+            Copy(from.Bf16 + ((long)fromRow * Bf16Stride), Bf16 + ((long)row * Bf16Stride), Bf16Stride);
+        }
+
+        if ((Forms & ActivationForms.Int8) != 0)
+        {
+            Copy(from.Int8 + ((long)fromRow * Int8Stride), Int8 + ((long)row * Int8Stride), Int8Stride);
+            Copy(from.Scales + ((long)fromRow * BlockStride), Scales + ((long)row * BlockStride), BlockStride);
+            Copy(from.Sums + ((long)fromRow * BlockStride), Sums + ((long)row * BlockStride), BlockStride);
+        }
+    }
+
+    public void Dispose()
+    {
+        _bf16.Dispose();
+        _int8.Dispose();
+        _scales.Dispose();
+        _sums.Dispose();
+    }
+
+    /// <summary>Rounds a row to bfloat16.</summary>
+    /// <param name="x">Values.</param>
+    /// <param name="columns">How many.</param>
+    /// <param name="target">Receives them, then zeros.</param>
+    /// <param name="stride">Values of the target.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    internal static void EncodeBf16(float* x, int columns, ushort* target, int stride)
+    {
+        var column = 0;
+        for (; column + (2 * Lanes) <= columns; column += 2 * Lanes)
+        {
+            Vector512.Narrow(Bf16Bits(Vector512.Load(x + column)), Bf16Bits(Vector512.Load(x + column + Lanes)))
+                .Store(target + column);
+        }
+
+        for (; column < columns; column++)
+        {
+            target[column] = (ushort)Bf16Bits(Vector512.CreateScalar(x[column])).ToScalar();
+        }
+
+        new Span<ushort>(target + columns, stride - columns).Clear();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<uint> Bf16Bits(Vector512<float> x)
+    {
+        var bits = x.AsUInt32();
+        var rounded = (bits + Vector512.Create(0x7fffu) + ((bits >> 16) & Vector512<uint>.One)) >> 16;
+        var magnitude = bits & Vector512.Create(0x7fffffffu);
+        rounded = Vector512.ConditionalSelect(
+            Vector512.LessThan(magnitude, Vector512.Create(0x00800000u)), Vector512<uint>.Zero, rounded);
+        return Vector512.ConditionalSelect(
+            Vector512.GreaterThan(magnitude, Vector512.Create(0x7f800000u)), Vector512.Create(0x7fc0u), rounded);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void EncodeInt8(int row, float* x)
+    {
+        var target = Int8 + ((long)row * Int8Stride);
+        var scales = Scales + ((long)row * BlockStride);
+        var sums = Sums + ((long)row * BlockStride);
+        var block = 0;
+        for (; (block + 1) * BlockValues <= Columns; block++)
+        {
+            EncodeBlock(x + (block * BlockValues), target + (block * BlockValues), scales + block, sums + block);
+        }
+
+        if (block * BlockValues < Columns)
+        {
+            var rest = stackalloc float[BlockValues];
+            var count = Columns - (block * BlockValues);
+            new Span<float>(rest, BlockValues).Clear();
+            new ReadOnlySpan<float>(x + (block * BlockValues), count).CopyTo(new Span<float>(rest, count));
+            EncodeBlock(rest, target + (block * BlockValues), scales + block, sums + block);
+            block++;
+        }
+
+        for (; block < BlockStride; block++)
+        {
+            new Span<sbyte>(target + (block * BlockValues), BlockValues).Clear();
+            (scales[block], sums[block]) = (0, 0);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void EncodeBlock(float* x, sbyte* target, float* scale, int* sum)
+    {
+        Vector512<float> left = Vector512.Load(x), right = Vector512.Load(x + Lanes);
+        var largest = Vector512.Max(Vector512.Abs(left), Vector512.Abs(right));
+        var half = Vector256.Max(largest.GetLower(), largest.GetUpper());
+        var quarter = Vector128.Max(half.GetLower(), half.GetUpper());
+        quarter = Vector128.Max(quarter, Vector128.Shuffle(quarter, Vector128.Create(2, 3, 0, 1)));
+        quarter = Vector128.Max(quarter, Vector128.Shuffle(quarter, Vector128.Create(1, 0, 3, 2)));
+        var max = quarter.ToScalar();
+        var factor = Vector512.Create(max > 0 ? Int8Max / max : 0);
+        var leftBytes = Vector512.ConvertToInt32(Vector512.Round(left * factor));
+        var rightBytes = Vector512.ConvertToInt32(Vector512.Round(right * factor));
+        *scale = max / Int8Max;
+        *sum = Vector512.Sum(leftBytes + rightBytes);
+        Vector256.Narrow(
+            Vector256.Narrow(leftBytes.GetLower(), leftBytes.GetUpper()),
+            Vector256.Narrow(rightBytes.GetLower(), rightBytes.GetUpper())).Store(target);
+    }
+
+    private static void Copy<T>(T* from, T* to, int count)
+        where T : unmanaged =>
+        new ReadOnlySpan<T>(from, count).CopyTo(new Span<T>(to, count));
+
+    private static int Padded(int columns, int multiple) => checked((columns + multiple - 1) / multiple * multiple);
+}
