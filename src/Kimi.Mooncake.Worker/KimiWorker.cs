@@ -61,7 +61,7 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
         ArgumentNullException.ThrowIfNull(time);
         var layout = LayoutOf(model, options);
         var blockCount = BlockCount(layout, options);
-        _kernels = LoadedModel.CreateKernels(options, model.Source.LengthBytes);
+        _kernels = LoadedModel.CreateKernels(options, model.Arithmetic, model.Source.LengthBytes);
         _kv = new PagedKvMemory(layout, blockCount);
         var rowsMax = engineOptions.PrefillChunkTokens + engineOptions.RunningSequencesMax;
         _model = new KimiModel(

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Text;
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Kernels.Reference;
@@ -9,11 +11,18 @@ namespace Kimi.Mooncake.Worker;
 /// <summary>A model that was opened, checked and named. Owns the mapped files.</summary>
 public sealed class LoadedModel : IDisposable
 {
-    private LoadedModel(ModelSource source, string id, string fingerprint)
+    // Changes whenever rounded products or attention give other bits than they did.
+    private const string RoundedArithmetic = "rounded-1";
+
+    private LoadedModel(ModelSource source, string id, CpuArithmetic arithmetic)
     {
         Source = source;
         Id = id;
-        Fingerprint = fingerprint;
+        Arithmetic = arithmetic;
+        Fingerprint = arithmetic == CpuArithmetic.Exact
+            ? source.Fingerprint()
+            : Convert.ToHexStringLower(
+                SHA256.HashData(Encoding.UTF8.GetBytes($"{source.Fingerprint()}/{RoundedArithmetic}")));
     }
 
     /// <summary>Name that requests use.</summary>
@@ -25,23 +34,32 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Dimensions and constants.</summary>
     public KimiConfig Config => Source.Config;
 
-    /// <summary>64 hexadecimal digits that name the weights.</summary>
+    /// <summary>
+    /// What is computed in: <see cref="CpuArithmetic.Fast"/> only where that differs, which it does not for weights in
+    /// single precision.
+    /// </summary>
+    public CpuArithmetic Arithmetic { get; }
+
+    /// <summary>64 hexadecimal digits that name the weights and the arithmetic.</summary>
     public string Fingerprint { get; }
 
     /// <summary>Opens a model.</summary>
     /// <exception cref="ModelFileException">
     /// The file is missing or is no readable model; the message names the place.
     /// </exception>
+    /// <exception cref="ArgumentException">An option's value is not accepted.</exception>
     public static LoadedModel Open(ModelOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
+        var arithmetic = ParseArithmetic(options.Arithmetic);
         var source = ModelSource.Open(
             options.Path, new ModelReadOptions { LatentNormEpsilon = (float)options.LatentNormEpsilon });
         try
         {
             source.Check();
             var id = options.Id.Length > 0 ? options.Id : source.Config.Name;
-            return new LoadedModel(source, id, source.Fingerprint());
+            var rounds = source.Tensors.Any(tensor => tensor.TypeName != nameof(TensorType.F32));
+            return new LoadedModel(source, id, rounds ? arithmetic : CpuArithmetic.Exact);
         }
         catch
         {
@@ -54,14 +72,48 @@ public sealed class LoadedModel : IDisposable
     public void Dispose() => Source.Dispose();
 
     /// <summary>The kernels that the options ask for.</summary>
-    /// <param name="options">Threads, kernel set, memory for unpacked weights.</param>
+    /// <param name="options">Threads, kernel set, instructions, memory for unpacked weights.</param>
+    /// <param name="arithmetic">What to compute in.</param>
     /// <param name="modelBytes">Bytes of the model's files.</param>
-    public static IKernels CreateKernels(WorkerOptions options, long modelBytes) => options.Kernels switch
+    /// <exception cref="ArgumentException">An option's value is not accepted.</exception>
+    /// <exception cref="PlatformNotSupportedException">The processor lacks the instructions asked for.</exception>
+    public static IKernels CreateKernels(WorkerOptions options, CpuArithmetic arithmetic, long modelBytes) =>
+        options.Kernels switch
+        {
+            "cpu" => new CpuKernels(new CpuOptions
+            {
+                ThreadCount = options.Threads,
+                PackBytesMax = options.PackBytesMax,
+                Arithmetic = arithmetic,
+                Path = ParseInstructions(options.Instructions),
+            }.ForModel(modelBytes)),
+            "reference" when arithmetic == CpuArithmetic.Exact => new ReferenceKernels(),
+            "reference" => throw new ArgumentException(
+                "worker.kernels is 'reference', which rounds nothing; model.arithmetic must be exact with it",
+                nameof(options)),
+            _ => throw new ArgumentException(
+                $"worker.kernels is '{options.Kernels}'; accepted are cpu and reference", nameof(options)),
+        };
+
+    /// <summary>The arithmetic of a setting's value.</summary>
+    /// <exception cref="ArgumentException">It is neither <c>fast</c> nor <c>exact</c>.</exception>
+    public static CpuArithmetic ParseArithmetic(string value) => value switch
     {
-        "cpu" => new CpuKernels(
-            new CpuOptions { ThreadCount = options.Threads, PackBytesMax = options.PackBytesMax }.ForModel(modelBytes)),
-        "reference" => new ReferenceKernels(),
+        "fast" => CpuArithmetic.Fast,
+        "exact" => CpuArithmetic.Exact,
+        _ => throw new ArgumentException($"model.arithmetic is '{value}'; accepted are fast and exact", nameof(value)),
+    };
+
+    /// <summary>The instructions of a setting's value.</summary>
+    /// <exception cref="ArgumentException">It names no path.</exception>
+    public static InstructionPath ParseInstructions(string value) => value switch
+    {
+        "auto" => InstructionPaths.Best,
+        "portable" => InstructionPath.Portable,
+        "avx-vnni" => InstructionPath.AvxVnni,
+        "avx512" => InstructionPath.Avx512,
+        "amx" => InstructionPath.Amx,
         _ => throw new ArgumentException(
-            $"worker.kernels is '{options.Kernels}'; accepted are cpu and reference", nameof(options)),
+            $"worker.instructions is '{value}'; accepted are auto, portable, avx-vnni, avx512 and amx", nameof(value)),
     };
 }

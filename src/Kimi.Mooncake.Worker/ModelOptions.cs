@@ -17,4 +17,9 @@ public sealed record ModelOptions
     [Setting("Epsilon of the norms of query and key latents; 0 takes 1e-6, with which the published implementation "
         + "computes whatever rms_norm_eps says.", Min = 0, Max = 1)]
     public double LatentNormEpsilon { get; init; }
+
+    /// <summary>What products and attention are computed in: <c>fast</c> or <c>exact</c>.</summary>
+    [Setting("Arithmetic: fast (inputs rounded to bytes or bfloat16 where the weights are), or exact (single precision "
+        + "throughout). Cached KV of one is of no use to the other, so all nodes must agree.")]
+    public string Arithmetic { get; init; } = "fast";
 }

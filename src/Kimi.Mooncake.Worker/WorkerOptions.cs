@@ -25,6 +25,10 @@ public sealed record WorkerOptions
     [Setting("Kernels: cpu (vectorised) or reference (plain and slow, for checking).")]
     public string Kernels { get; init; } = "cpu";
 
+    /// <summary>Instructions of the <c>cpu</c> kernels: <c>auto</c> takes the fastest that the processor has.</summary>
+    [Setting("Instructions of the cpu kernels: auto, portable, avx-vnni, avx512 or amx; answers are the same bits.")]
+    public string Instructions { get; init; } = "auto";
+
     /// <summary>
     /// Bytes that unpacked weights may take. A model whose files are larger is computed with as it is stored, so that
     /// it takes no memory beside the mapped files; answers are the same bits either way.

@@ -13,7 +13,7 @@ internal sealed class CreateKernelsTests
     {
         var options = new WorkerOptions { Threads = 1, PackBytesMax = packBytesMax };
 
-        using var kernels = LoadedModel.CreateKernels(options, modelBytes);
+        using var kernels = LoadedModel.CreateKernels(options, CpuArithmetic.Exact, modelBytes);
 
         Assert.That(((CpuKernels)kernels).Options.PackBytesMax, Is.EqualTo(expected));
     }
@@ -21,13 +21,39 @@ internal sealed class CreateKernelsTests
     [Test]
     public void CreateKernels_Reference_AreThose()
     {
-        using var kernels = LoadedModel.CreateKernels(new WorkerOptions { Kernels = "reference" }, 1);
+        using var kernels = LoadedModel.CreateKernels(new WorkerOptions { Kernels = "reference" }, CpuArithmetic.Exact, 1);
 
         Assert.That(kernels, Is.TypeOf<ReferenceKernels>());
     }
 
     [Test]
     public void CreateKernels_UnknownName_SaysWhichThereAre() => Assert.That(
-        () => LoadedModel.CreateKernels(new WorkerOptions { Kernels = "abacus" }, 1),
+        () => LoadedModel.CreateKernels(new WorkerOptions { Kernels = "abacus" }, CpuArithmetic.Exact, 1),
         Throws.ArgumentException.With.Message.Contains("accepted are cpu and reference"));
+
+    [Test]
+    public void CreateKernels_ReferenceWithRoundedInputs_SaysThatItDoesNotRound() => Assert.That(
+        () => LoadedModel.CreateKernels(new WorkerOptions { Kernels = "reference" }, CpuArithmetic.Fast, 1),
+        Throws.ArgumentException.With.Message.Contains("model.arithmetic must be exact"));
+
+    [TestCase("portable", InstructionPath.Portable)]
+    [TestCase("auto", null)]
+    public void CreateKernels_Instructions_AreTaken(string value, InstructionPath? expected)
+    {
+        var options = new WorkerOptions { Threads = 1, Instructions = value };
+
+        using var kernels = LoadedModel.CreateKernels(options, CpuArithmetic.Fast, 1);
+
+        Assert.That(((CpuKernels)kernels).Options.Path, Is.EqualTo(expected ?? InstructionPaths.Best));
+    }
+
+    [Test]
+    public void CreateKernels_UnknownInstructions_SaysWhichThereAre() => Assert.That(
+        () => LoadedModel.CreateKernels(new WorkerOptions { Instructions = "mmx" }, CpuArithmetic.Fast, 1),
+        Throws.ArgumentException.With.Message.Contains("accepted are auto, portable, avx-vnni, avx512 and amx"));
+
+    [Test]
+    public void Open_UnknownArithmetic_SaysWhichThereAre() => Assert.That(
+        () => LoadedModel.Open(new ModelOptions { Path = "absent.gguf", Arithmetic = "round" }),
+        Throws.ArgumentException.With.Message.Contains("accepted are fast and exact"));
 }

@@ -51,7 +51,7 @@ internal sealed class BenchLoadCommand
         using var opened = LoadedModel.Open(new ModelOptions { Path = parsed.GetValue(_model)! });
         var source = opened.Source;
         var openS = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        using var kernels = LoadedModel.CreateKernels(options, source.LengthBytes);
+        using var kernels = LoadedModel.CreateKernels(options, opened.Arithmetic, source.LengthBytes);
         using var model = new KimiModel(source, kernels, Rows, logitsRowsMax: 1);
         var loadS = Stopwatch.GetElapsedTime(start).TotalSeconds;
         var loaded = ResidentMemory.Read();

@@ -42,6 +42,20 @@ internal sealed class ModelLogitsCommand
         DefaultValueFactory = _ => "cpu",
     };
 
+    private readonly Option<string> _arithmetic = new("--arithmetic")
+    {
+        Description = "exact: single precision; fast: inputs rounded where the weights are, as a worker does by default.",
+        HelpName = "NAME",
+        DefaultValueFactory = _ => "exact",
+    };
+
+    private readonly Option<string> _instructions = new("--instructions")
+    {
+        Description = "Instructions of the cpu kernels: auto, portable, avx-vnni, avx512 or amx.",
+        HelpName = "NAME",
+        DefaultValueFactory = _ => "auto",
+    };
+
     private readonly IntOption _chunk = new(
         "--chunk", "Tokens of a forward pass; memory for logits grows with it.", ChunkDefault, 1, ChunkMax);
 
@@ -56,6 +70,8 @@ internal sealed class ModelLogitsCommand
     {
         _terminal = terminal;
         _kernels.AcceptOnlyFromAmong("cpu", "reference");
+        _arithmetic.AcceptOnlyFromAmong("exact", "fast");
+        _instructions.AcceptOnlyFromAmong("auto", "portable", "avx-vnni", "avx512", "amx");
     }
 
     public static Command Create(Terminal terminal)
@@ -64,7 +80,7 @@ internal sealed class ModelLogitsCommand
         var command = new Command("logits", "Writes the logits after every position of a token sequence.")
         {
             logits._model, logits._tokens, logits._out, logits._kernels, logits._chunk.Option, logits._decode,
-            logits._threads.Option, logits._json,
+            logits._threads.Option, logits._arithmetic, logits._instructions, logits._json,
         };
         MooncakeCommand.SetAction(command, terminal, logits.RunAsync);
         return command;
@@ -84,7 +100,14 @@ internal sealed class ModelLogitsCommand
         var start = Stopwatch.GetTimestamp();
         using var source = ModelSource.Open(parsed.GetValue(_model)!);
         using var kernels = LoadedModel.CreateKernels(
-            new WorkerOptions { Kernels = parsed.GetValue(_kernels)!, Threads = threads }, source.LengthBytes);
+            new WorkerOptions
+            {
+                Kernels = parsed.GetValue(_kernels)!,
+                Threads = threads,
+                Instructions = parsed.GetValue(_instructions)!,
+            },
+            LoadedModel.ParseArithmetic(parsed.GetValue(_arithmetic)!),
+            source.LengthBytes);
         var display = new WorkDisplay(_terminal, "computed", "tokens");
         try
         {
