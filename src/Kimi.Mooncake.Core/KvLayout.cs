@@ -7,14 +7,24 @@ public enum KvElementType
 {
     /// <summary>IEEE single precision, 4 bytes.</summary>
     F32 = 0,
+
+    /// <summary>The upper half of a single, 2 bytes.</summary>
+    BF16 = 1,
+
+    /// <summary>
+    /// Signed bytes for the latent, a scale (a single) for each <see cref="KvLayout.Q8GroupValues"/> of them, of which
+    /// the last group may have fewer; <see cref="BF16"/> for the rotated key.
+    /// </summary>
+    Q8 = 2,
 }
 
 /// <summary>
-/// How one block lies in memory, in the store and on the wire: <c>[layer][token][value]</c>, little-endian, without
-/// padding. For multi-head latent attention the values of a token in a layer are the normalised latent followed by the
-/// rotated shared key.
+/// How one block lies in memory, in the store and on the wire: <c>[layer][token][row]</c>, little-endian. For multi-head
+/// latent attention the values of a token in a layer are the normalised latent followed by the rotated shared key. A
+/// row holds them in this order without padding; one of <see cref="KvElementType.Q8"/> holds the latent's scales, the
+/// rotated key, the latent's bytes, and zeros up to a multiple of 4 bytes.
 /// </summary>
-/// <param name="ElementType">Type of each value.</param>
+/// <param name="ElementType">Type of the values.</param>
 /// <param name="LayerCount">Layers of the model.</param>
 /// <param name="LatentRank">Values of the latent (<c>kv_lora_rank</c>).</param>
 /// <param name="RopeDimension">Values of the rotated key (<c>qk_rope_head_dim</c>).</param>
@@ -31,34 +41,46 @@ public sealed record KvLayout(
     /// <summary>Tokens in a block unless configured.</summary>
     public const int BlockTokensDefault = 64;
 
+    /// <summary>Values of the latent that share a scale in <see cref="KvElementType.Q8"/>.</summary>
+    public const int Q8GroupValues = 64;
+
+    private const int Bf16Bytes = sizeof(ushort);
+
     // Type, layers, latent, rope, block.
     private const int DescribedParts = 5;
 
     /// <summary>Values that a token has in each layer.</summary>
     public int ValuesPerTokenAndLayer => checked(LatentRank + RopeDimension);
 
-    /// <summary>Bytes of one value.</summary>
-    public int ElementBytes => ElementType switch
-    {
-        KvElementType.F32 => sizeof(float),
-        _ => throw new InvalidOperationException($"unknown KV element type {ElementType}"),
-    };
+    /// <summary>Scales of a row of <see cref="KvElementType.Q8"/>.</summary>
+    public int Q8Groups => ((LatentRank - 1) / Q8GroupValues) + 1;
+
+    /// <summary>Bytes of a row: of a token in one layer.</summary>
+    /// <exception cref="OverflowException">They are more than <see cref="int.MaxValue"/>.</exception>
+    public int BytesPerTokenAndLayer => checked((int)RowBytes);
 
     /// <summary>Bytes that a token takes over all layers.</summary>
     /// <exception cref="OverflowException">They are more than <see cref="int.MaxValue"/>.</exception>
-    public int BytesPerToken => checked(ValuesPerTokenAndLayer * ElementBytes * LayerCount);
+    public int BytesPerToken => checked(BytesPerTokenAndLayer * LayerCount);
 
     /// <summary>Bytes of one layer of a block.</summary>
     /// <exception cref="OverflowException">They are more than <see cref="int.MaxValue"/>.</exception>
-    public int BytesPerBlockLayer => checked(ValuesPerTokenAndLayer * ElementBytes * BlockTokens);
+    public int BytesPerBlockLayer => checked(BytesPerTokenAndLayer * BlockTokens);
 
     /// <summary>Bytes of a block.</summary>
     /// <exception cref="OverflowException">They are more than <see cref="int.MaxValue"/>.</exception>
     public int BytesPerBlock => checked(BytesPerBlockLayer * LayerCount);
 
     /// <summary>Whether a block has at most <see cref="int.MaxValue"/> bytes, as its sizes require.</summary>
-    public bool IsAddressable =>
-        (long)LatentRank + RopeDimension <= int.MaxValue / ElementBytes / BlockTokens / LayerCount;
+    public bool IsAddressable => RowBytes <= int.MaxValue / BlockTokens / LayerCount;
+
+    private long RowBytes => ElementType switch
+    {
+        KvElementType.F32 => ((long)LatentRank + RopeDimension) * sizeof(float),
+        KvElementType.BF16 => ((long)LatentRank + RopeDimension) * Bf16Bytes,
+        KvElementType.Q8 => Padded(((long)Q8Groups * sizeof(float)) + ((long)RopeDimension * Bf16Bytes) + LatentRank),
+        _ => throw new InvalidOperationException($"unknown KV element type {ElementType}"),
+    };
 
     /// <summary>Whether <paramref name="tokens"/> can be a block size.</summary>
     public static bool IsBlockSize(int tokens) =>
@@ -95,4 +117,6 @@ public sealed record KvLayout(
         var layout = new KvLayout(type, values[1], values[2], values[3], values[4]);
         return layout.IsAddressable && layout.Describe() == text ? layout : null;
     }
+
+    private static long Padded(long bytes) => (bytes + sizeof(float) - 1) / sizeof(float) * sizeof(float);
 }

@@ -132,6 +132,8 @@ public sealed record KimiConfig
     {
         // Rows of matrices are rounded up in 32 bits.
         const long ValuesMax = int.MaxValue - RowPadding;
+
+        // No KV type takes more than singles.
         var latent = (long)KvLoraRank + RopeDimension;
         (string What, Int128 Size, long Max)[] sizes =
         [

@@ -24,6 +24,8 @@ public static class ModelMessages
                 ElementType = card.KvLayout.ElementType switch
                 {
                     KvElementType.F32 => Wire.KvElementType.F32,
+                    KvElementType.BF16 => Wire.KvElementType.Bf16,
+                    KvElementType.Q8 => Wire.KvElementType.Q8,
                     _ => throw new ArgumentException($"unknown type {card.KvLayout.ElementType}", nameof(card)),
                 },
                 LayerCount = checked((uint)card.KvLayout.LayerCount),
@@ -56,7 +58,9 @@ public static class ModelMessages
         var type = message.ElementType switch
         {
             Wire.KvElementType.F32 => KvElementType.F32,
-            _ => throw FieldCheck.Fault("kv_layout.element_type", $"{message.ElementType}", "F32"),
+            Wire.KvElementType.Bf16 => KvElementType.BF16,
+            Wire.KvElementType.Q8 => KvElementType.Q8,
+            _ => throw FieldCheck.Fault("kv_layout.element_type", $"{message.ElementType}", "F32, BF16 or Q8"),
         };
         var blockTokens = FieldCheck.Count(message.BlockTokens, "kv_layout.block_tokens");
         var layout = new KvLayout(

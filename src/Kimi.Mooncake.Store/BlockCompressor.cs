@@ -5,8 +5,8 @@ using System.Runtime.InteropServices;
 namespace Kimi.Mooncake.Store;
 
 /// <summary>
-/// Makes blocks of 4-byte values smaller: the bytes of equal significance lie together, where they are alike, and are
-/// compressed by Brotli at a low level. What is unpacked has the checksums of the block still before it.
+/// Makes blocks smaller: the bytes of equal significance of values of 4 or 2 bytes lie together, where they are alike,
+/// and are compressed by Brotli at a low level. Other values come back as well, but gain little. What is unpacked has the checksums of the block still before it.
 /// </summary>
 internal static class BlockCompressor
 {

@@ -135,7 +135,7 @@ internal sealed class HandOverSender
     private void Send(int firstBlock, int endBlock, int layer)
     {
         var layout = _kv.Layout;
-        var bytesPerToken = layout.ValuesPerTokenAndLayer * layout.ElementBytes;
+        var bytesPerToken = layout.BytesPerTokenAndLayer;
         for (var block = firstBlock; block < endBlock && !_failed.IsCancellationRequested; block++)
         {
             var tokens = Math.Min(layout.BlockTokens, _promptTokens - (block * layout.BlockTokens));

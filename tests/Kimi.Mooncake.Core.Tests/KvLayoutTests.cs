@@ -15,8 +15,33 @@ internal sealed class KvLayoutTests
         Assert.That(Layout.BytesPerBlock, Is.EqualTo(Layout.BytesPerBlockLayer * 61));
     }
 
+    [TestCase(KvElementType.F32, 512, 64, 2304)]
+    [TestCase(KvElementType.BF16, 512, 64, 1152)]
+    [TestCase(KvElementType.Q8, 512, 64, (8 * 4) + 128 + 512)]
+    [TestCase(KvElementType.F32, 65, 6, 284)]
+    [TestCase(KvElementType.BF16, 65, 6, 142)]
+    [TestCase(KvElementType.Q8, 65, 6, (2 * 4) + 12 + 65 + 3)]
+    [TestCase(KvElementType.Q8, 1, 2, 4 + 4 + 1 + 3)]
+    public void BytesPerTokenAndLayer_OfEachType_AreThoseOfItsRow(KvElementType type, int latent, int rope, int bytes)
+    {
+        var layout = new KvLayout(type, 3, latent, rope, 64);
+
+        Assert.That(layout.BytesPerTokenAndLayer, Is.EqualTo(bytes));
+        Assert.That(layout.BytesPerBlock, Is.EqualTo(bytes * 3 * 64));
+        Assert.That(KvLayout.Parse(layout.Describe()), Is.EqualTo(layout));
+    }
+
+    [TestCase(KvElementType.BF16, 1 << 20, 15, true)]
+    [TestCase(KvElementType.BF16, 1 << 20, 16, false)]
+    [TestCase(KvElementType.Q8, 1 << 20, 28, true)]
+    [TestCase(KvElementType.Q8, 1 << 20, 31, false)]
+    [TestCase(KvElementType.Q8, int.MaxValue, 1, false)]
+    [TestCase(KvElementType.BF16, int.MaxValue, 1, false)]
+    public void IsAddressable_OfEachType_GoesByItsBytes(KvElementType type, int latent, int layers, bool expected) =>
+        Assert.That(new KvLayout(type, layers, latent, 2, 64).IsAddressable, Is.EqualTo(expected));
+
     [Test]
-    public void ElementBytes_UnknownType_Throws()
+    public void BytesPerTokenAndLayer_UnknownType_Throws()
     {
         var layout = Layout with { ElementType = (KvElementType)99 };
         Assert.That(() => layout.BytesPerBlock, Throws.InvalidOperationException.With.Message.Contains("99"));
@@ -53,6 +78,8 @@ internal sealed class KvLayoutTests
     [TestCase("F32/layers=61/latent=512/rope=64")]
     [TestCase("F32/layers=0/latent=512/rope=64/block=64")]
     [TestCase("F32/latent=512/layers=61/rope=64/block=64")]
+    [TestCase("Q8/layers=61/latent=2147483647/rope=2147483647/block=64")]
+    [TestCase("bf16/layers=61/latent=512/rope=64/block=64")]
     [TestCase("F99/layers=61/latent=512/rope=64/block=64")]
     [TestCase("F32/layers/latent=512/rope=64/block=64")]
     [TestCase("99/layers=61/latent=512/rope=64/block=64")]

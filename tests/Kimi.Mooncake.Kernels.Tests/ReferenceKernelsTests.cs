@@ -49,7 +49,8 @@ internal sealed class ReferenceKernelsTests
         kernels.PrefillAttention(weight, pool, 0, table, 0, q.All, output.All);
 
         // Assert
-        var cached = pool.Token(table[0], 0, 0);
+        var cached = new float[pool.Layout.ValuesPerTokenAndLayer];
+        pool.Read(table[0], 0, 0, cached);
         Assert.That(output.All.Row(0)[0], Is.EqualTo((up[0] * cached[0]) + (up[1] * cached[1])).Within(1e-6f));
     }
 

@@ -48,12 +48,14 @@ internal sealed class RowIndependenceTests
         // Act: the whole at once, then in chunks where later positions of the pool are NaN until they are written.
         oneThread.PrefillAttention(wholeWeight, pool, 0, table, 0, q.All, whole.All);
         var (target, targetTable) = UnwrittenPool(tensors, shape, pool.BlockCount);
+        var cached = new float[pool.Layout.ValuesPerTokenAndLayer];
         for (var first = 0; first < Positions; first += chunk)
         {
             var rows = Math.Min(chunk, Positions - first);
             for (var p = first; p < first + rows; p++)
             {
-                pool.Token(table[p / 16], 0, p % 16).CopyTo(target.Token(targetTable[p / 16], 0, p % 16));
+                pool.Read(table[p / 16], 0, p % 16, cached);
+                target.Write(targetTable[p / 16], 0, p % 16, cached);
             }
 
             kernels.PrefillAttention(

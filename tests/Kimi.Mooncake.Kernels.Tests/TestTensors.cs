@@ -125,32 +125,62 @@ internal sealed class TestTensors(int seed) : IDisposable
 
     /// <summary>A pool whose unwritten memory is NaN, with a shuffled table of the first positions written.</summary>
     internal (PagedKvMemory Pool, int[] Table) Pool(
-        AttentionShape shape, int positions, int blockTokens = 16, int layers = 2, int spareBlocks = 3)
+        AttentionShape shape, int positions, int blockTokens = 16, int layers = 2, int spareBlocks = 3,
+        KvElementType type = KvElementType.F32)
     {
-        var layout = new KvLayout(KvElementType.F32, layers, shape.LatentRank, shape.RopeDimension, blockTokens);
+        var layout = new KvLayout(type, layers, shape.LatentRank, shape.RopeDimension, blockTokens);
         var blocks = (positions + blockTokens - 1) / blockTokens;
         var pool = Own(new PagedKvMemory(layout, blocks + spareBlocks));
         var ids = Enumerable.Range(0, blocks + spareBlocks).ToArray();
         _random.Shuffle(ids);
         for (var block = 0; block < pool.BlockCount; block++)
         {
-            MemoryMarshal.Cast<byte, float>(pool.Block(block)).Fill(float.NaN);
+            Poison(pool, block);
         }
 
         var table = ids[..blocks];
+        var values = new float[layout.ValuesPerTokenAndLayer];
         for (var position = 0; position < positions; position++)
         {
             for (var layer = 0; layer < layers; layer++)
             {
-                foreach (ref var value in pool.Token(table[position / blockTokens], layer, position % blockTokens))
+                foreach (ref var value in values.AsSpan())
                 {
                     value = NextValue();
                 }
+
+                pool.Write(table[position / blockTokens], layer, position % blockTokens, values);
             }
         }
 
         return (pool, table);
     }
+
+    /// <summary>The same decoded values in a pool of singles; what is unwritten there is NaN again.</summary>
+    internal PagedKvMemory Singles(PagedKvMemory pool, int[] table, int positions)
+    {
+        var singles = Own(new PagedKvMemory(pool.Layout with { ElementType = KvElementType.F32 }, pool.BlockCount));
+        for (var block = 0; block < pool.BlockCount; block++)
+        {
+            Poison(singles, block);
+        }
+
+        var values = new float[pool.Layout.ValuesPerTokenAndLayer];
+        for (var position = 0; position < positions; position++)
+        {
+            var (block, token) = Math.DivRem(position, pool.Layout.BlockTokens);
+            for (var layer = 0; layer < pool.Layout.LayerCount; layer++)
+            {
+                pool.Read(table[block], layer, token, values);
+                singles.Write(table[block], layer, token, values);
+            }
+        }
+
+        return singles;
+    }
+
+    /// <summary>Fills a block so that every value that it could hold is NaN.</summary>
+    private static void Poison(PagedKvMemory pool, int block) => pool.Block(block).Fill(0xff);
 
     public void Dispose()
     {

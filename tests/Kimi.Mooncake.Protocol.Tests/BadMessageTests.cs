@@ -146,6 +146,10 @@ internal sealed class BadMessageTests
         Assert.That(
             () => ModelMessages.ToCard(message),
             Throws.InstanceOf<InvalidDataException>().With.Message.Contains("kv_layout"));
+        message.KvLayout = new Wire.KvLayout { ElementType = (Wire.KvElementType)99 };
+        Assert.That(
+            () => ModelMessages.ToCard(message),
+            Throws.InstanceOf<InvalidDataException>().With.Message.Contains("F32, BF16 or Q8"));
         message.KvLayout = new Wire.KvLayout
         {
             ElementType = Wire.KvElementType.F32,

@@ -75,10 +75,10 @@ internal sealed class RoundTripTests
             RetentionMessages.ToAttributes(new Wire.BeginPutRequest()), Is.EqualTo(BlockAttributes.Default));
 
     [Test]
-    public void Card_ThroughBytes_IsTheSame()
+    public void Card_ThroughBytes_IsTheSame([Values] KvElementType type)
     {
         var card = new ModelCard(
-            "kimi/needle", 262_144, 320, new string('a', 64), new KvLayout(KvElementType.F32, 3, 160, 32, 64), 17);
+            "kimi/needle", 262_144, 320, new string('a', 64), new KvLayout(type, 3, 160, 32, 64), 17);
 
         var bytes = ModelMessages.ToMessage(card).ToByteArray();
 

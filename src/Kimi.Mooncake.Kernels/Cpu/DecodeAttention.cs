@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Kernels.Cpu;
 
@@ -54,6 +55,10 @@ internal sealed unsafe class DecodeAttention : IDisposable
 
     private int CachedColumns => _shape.LatentRank + _shape.RopeDimension;
 
+    /// <summary>Whether cached rows can be multiplied with as they lie in the pool.</summary>
+    private bool IsInPlace =>
+        _kv.Layout.ElementType == KvElementType.F32 && _weight.PaddedCached == CachedColumns;
+
     private int QueryStride => _shape.HeadCount * _weight.PaddedCached;
 
     private int LatentStride => _shape.HeadCount * _weight.PaddedLatent;
@@ -61,7 +66,7 @@ internal sealed unsafe class DecodeAttention : IDisposable
     /// <summary>Values of a range's result: each head's latent, then all maxima, then all sums.</summary>
     private int PartialStride => LatentStride + PanelAttentionWeight.Padded(2 * _shape.HeadCount);
 
-    /// <summary>Values that a member needs for scores and padded keys, or for one tile of output.</summary>
+    /// <summary>Values that a member needs for scores and decoded keys, or for one tile of output.</summary>
     private long MemberStride =>
         ((long)_shape.HeadCount * ScoreStride) + ((long)TileKeys * _weight.PaddedCached)
         + (MicroKernels.TileRows * (long)_weight.PaddedValue);
@@ -184,7 +189,7 @@ internal sealed unsafe class DecodeAttention : IDisposable
         for (var key = 0; key < count; key += run)
         {
             var keys = Math.Min(run, count - key);
-            Pad(row, start, key, keys, padded);
+            Decode(row, start, key, keys, padded);
             ScoreKernels.Score(
                 _queries + ((long)row * QueryStride), heads, Keys(row, start, key, padded), keys, columns,
                 scores + key, ScoreStride);
@@ -205,32 +210,32 @@ internal sealed unsafe class DecodeAttention : IDisposable
         }
     }
 
-    /// <summary>The keys of a block from <paramref name="key"/> of a tile: in place, or padded where need be.</summary>
-    private float* Keys(int row, int start, int key, float* padded) => _weight.PaddedCached == CachedColumns
-        ? Cached(row, start + key)
+    /// <summary>The keys of a block from <paramref name="key"/> of a tile: in place, or decoded where need be.</summary>
+    private float* Keys(int row, int start, int key, float* padded) => IsInPlace
+        ? (float*)Cached(row, start + key)
         : padded + ((long)key * _weight.PaddedCached);
 
-    private void Pad(int row, int start, int key, int keys, float* padded)
+    private void Decode(int row, int start, int key, int keys, float* padded)
     {
-        var columns = _weight.PaddedCached;
-        if (columns == CachedColumns)
+        if (IsInPlace)
         {
             return;
         }
 
+        var (columns, rowBytes) = (_weight.PaddedCached, _kv.Layout.BytesPerTokenAndLayer);
         var cached = Cached(row, start + key);
         for (var i = 0; i < keys; i++)
         {
-            var target = new Span<float>(padded + ((long)(key + i) * columns), columns);
-            new ReadOnlySpan<float>(cached + ((long)i * CachedColumns), CachedColumns).CopyTo(target);
-            target[CachedColumns..].Clear();
+            var target = padded + ((long)(key + i) * columns);
+            KvRows.ToSingle(_kv.Layout, cached + ((long)i * rowBytes), target);
+            new Span<float>(target + CachedColumns, columns - CachedColumns).Clear();
         }
     }
 
-    private float* Cached(int row, int position)
+    private byte* Cached(int row, int position)
     {
         var (block, token) = Math.DivRem(position, _kv.Layout.BlockTokens);
-        return _kv.LayerPointer(_tables[_rows[row].TableOffset + block], _layer) + ((long)token * CachedColumns);
+        return _kv.RowPointer(_tables[_rows[row].TableOffset + block], _layer, token);
     }
 
     /// <summary>The ranges of a row, ascending.</summary>

@@ -25,6 +25,7 @@ internal sealed unsafe class PrefillAttention : IDisposable
     private readonly TeamTask _expand;
     private readonly TeamTask _attend;
     private readonly TeamTask _finish;
+    private readonly SingleKvRows _cached = new();
     private readonly Scratch _latentScratch = new();
     private readonly Scratch _keyScratch = new();
     private readonly Scratch _valueScratch = new();
@@ -35,11 +36,8 @@ internal sealed unsafe class PrefillAttention : IDisposable
 
     private PanelAttentionWeight _weight = null!;
     private AttentionShape _shape = null!;
-    private PagedKvMemory _kv = null!;
-    private int* _table;
     private MatrixView _q;
     private MatrixView _output;
-    private int _layer;
     private int _firstPosition;
     private int _endPosition;
     private int _tileKeys;
@@ -81,14 +79,14 @@ internal sealed unsafe class PrefillAttention : IDisposable
         in MatrixView output,
         CancellationToken cancellation)
     {
-        (_weight, _shape, _kv, _layer, _q, _output) = (weight, weight.Shape, kv, layer, q, output);
+        (_weight, _shape, _q, _output) = (weight, weight.Shape, q, output);
         (_firstPosition, _endPosition) = (firstPosition, firstPosition + q.Rows);
         _tileKeys = TileKeys(weight);
         _scale = (float)(_shape.Scale / Math.Log(2));
         TakeScratch();
         fixed (int* table = blockTable)
         {
-            _table = table;
+            _cached.Begin(kv, layer, table, _tileKeys);
             for (_tileStart = 0; _tileStart < _endPosition; _tileStart += _tileKeys)
             {
                 if (cancellation.IsCancellationRequested)
@@ -107,6 +105,7 @@ internal sealed unsafe class PrefillAttention : IDisposable
 
     public void Dispose()
     {
+        _cached.Dispose();
         _latentScratch.Dispose();
         _keyScratch.Dispose();
         _valueScratch.Dispose();
@@ -156,6 +155,7 @@ internal sealed unsafe class PrefillAttention : IDisposable
     {
         var keys = (long)Math.Min(_tileKeys, _endPosition - _tileStart);
         _panels = (int)((keys + Panel - 1) / Panel);
+        _cached.BeginTile(_tileStart);
         var heads = _shape.HeadCount;
         _team.Run(_transpose, _panels, keys * CachedColumns);
         var expansion = keys * heads * _shape.LatentRank * (_shape.NopeDimension + _shape.ValueDimension);
@@ -177,10 +177,11 @@ internal sealed unsafe class PrefillAttention : IDisposable
         }
 
         // A group of keys lies in one block: block sizes are multiples of 8.
+        _cached.Decode(start, Math.Min(Panel, _endPosition - start));
         for (var key = 0; key < Math.Min(Panel, _endPosition - start); key += Transposition.Rows)
         {
             Transposition.Turn(
-                Cached(start + key), CachedColumns, Math.Min(Transposition.Rows, _endPosition - start - key),
+                _cached.At(start + key), CachedColumns, Math.Min(Transposition.Rows, _endPosition - start - key),
                 CachedColumns, panel + key, Panel);
         }
     }
@@ -218,7 +219,7 @@ internal sealed unsafe class PrefillAttention : IDisposable
             if (written > 0)
             {
                 MicroKernels.Multiply(
-                    Cached(_tileStart + key), CachedColumns, written, valueColumns, _weight.PaddedValue,
+                    _cached.At(_tileStart + key), CachedColumns, written, valueColumns, _weight.PaddedValue,
                     _shape.LatentRank, values, _weight.PaddedValue, _weight.PaddedValue, accumulate: false);
             }
 
@@ -281,12 +282,6 @@ internal sealed unsafe class PrefillAttention : IDisposable
                 }
             }
         }
-    }
-
-    private float* Cached(int position)
-    {
-        var (block, token) = Math.DivRem(position, _kv.Layout.BlockTokens);
-        return _kv.LayerPointer(_table[block], _layer) + ((long)token * CachedColumns);
     }
 
     private float* Keys(int head, int panel) =>

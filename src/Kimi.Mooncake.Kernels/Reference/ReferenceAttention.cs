@@ -7,6 +7,7 @@ internal sealed unsafe class ReferenceAttention
     private double[] _values = [];
     private double[] _scores = [];
     private double[] _latent = [];
+    private float[] _row = [];
 
     /// <summary>Expanded form: a head's keys and values of all positions, then each row over those it sees.</summary>
     internal void Prefill(
@@ -83,8 +84,7 @@ internal sealed unsafe class ReferenceAttention
             for (var p = 0; p < contextLength; p++)
             {
                 var cached = Cached(kv, layer, table, p);
-                var rotated = new ReadOnlySpan<float>(cached + shape.LatentRank, shape.RopeDimension);
-                var sum = Dot(rotated, query[shape.NopeDimension..]);
+                var sum = Dot(cached[shape.LatentRank..], query[shape.NopeDimension..]);
                 for (var j = 0; j < shape.LatentRank; j++)
                 {
                     sum += _latent[j] * cached[j];
@@ -116,12 +116,6 @@ internal sealed unsafe class ReferenceAttention
                 output[(head * shape.ValueDimension) + d] = (float)sum;
             }
         }
-    }
-
-    private static float* Cached(PagedKvMemory kv, int layer, ReadOnlySpan<int> table, int position)
-    {
-        var (block, token) = Math.DivRem(position, kv.Layout.BlockTokens);
-        return kv.LayerPointer(table[block], layer) + ((long)token * kv.Layout.ValuesPerTokenAndLayer);
     }
 
     private static double Dot(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
@@ -164,6 +158,19 @@ internal sealed unsafe class ReferenceAttention
         }
     }
 
+    /// <summary>A cached row as singles; valid until the next.</summary>
+    private ReadOnlySpan<float> Cached(PagedKvMemory kv, int layer, ReadOnlySpan<int> table, int position)
+    {
+        if (_row.Length != kv.Layout.ValuesPerTokenAndLayer)
+        {
+            _row = new float[kv.Layout.ValuesPerTokenAndLayer];
+        }
+
+        var (block, token) = Math.DivRem(position, kv.Layout.BlockTokens);
+        kv.Read(table[block], layer, token, _row);
+        return _row;
+    }
+
     private void Expand(
         RowMajorAttentionWeight weight,
         PagedKvMemory kv,
@@ -177,7 +184,7 @@ internal sealed unsafe class ReferenceAttention
         for (var p = 0; p < positions; p++)
         {
             var cached = Cached(kv, layer, table, p);
-            var latent = new ReadOnlySpan<float>(cached, shape.LatentRank);
+            var latent = cached[..shape.LatentRank];
             var key = _keys.AsSpan(p * shape.QueryDimension, shape.QueryDimension);
             key.Clear();
             for (var j = 0; j < latent.Length; j++)

@@ -93,8 +93,8 @@ internal sealed class AttentionLayer(KimiConfig config, IKernels kernels, Forwar
             for (var i = 0; i < slice.RowCount; i++)
             {
                 var position = slice.FirstPosition + i;
-                var target = kv.Token(table[position / blockTokens], layer, position % blockTokens);
-                rows.Row(slice.FirstRow + i).CopyTo(target);
+                var block = table[position / blockTokens];
+                kv.Write(block, layer, position % blockTokens, rows.Row(slice.FirstRow + i));
             }
         }
     }

@@ -65,11 +65,10 @@ public sealed class KimiModel : IDisposable
     public int RowsMax { get; }
 
     /// <summary>The layout of this model's KV blocks.</summary>
-    public static KvLayout LayoutOf(KimiConfig config, int blockTokens)
+    public static KvLayout LayoutOf(KimiConfig config, int blockTokens, KvElementType type = KvElementType.F32)
     {
         ArgumentNullException.ThrowIfNull(config);
-        return new KvLayout(
-            KvElementType.F32, config.LayerCount, config.KvLoraRank, config.RopeDimension, blockTokens);
+        return new KvLayout(type, config.LayerCount, config.KvLoraRank, config.RopeDimension, blockTokens);
     }
 
     /// <summary>

@@ -57,7 +57,7 @@ internal sealed class LayerWrittenTests
     {
         var layout = new Core.KvLayout(Core.KvElementType.F32, 3, 12, 4, BlockTokens);
         using var kv = new PagedKvMemory(layout, Blocks);
-        kv.Token(5, 2, 7)[0] = 42;
+        kv.Write(5, 2, 7, [42, .. new float[15]]);
 
         var offset = (int)(kv.Address(5, 2, 7) - kv.Address(5, 0, 0));
 
@@ -69,9 +69,11 @@ internal sealed class LayerWrittenTests
     private static float[] Values(PagedKvMemory kv, int[] table, int layer, int start, int count)
     {
         var values = new List<float>();
+        var token = new float[kv.Layout.ValuesPerTokenAndLayer];
         for (var position = start; position < start + count; position++)
         {
-            values.AddRange(kv.Token(table[position / BlockTokens], layer, position % BlockTokens));
+            kv.Read(table[position / BlockTokens], layer, position % BlockTokens, token);
+            values.AddRange(token);
         }
 
         return [.. values];
