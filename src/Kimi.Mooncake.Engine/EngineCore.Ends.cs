@@ -76,7 +76,7 @@ public sealed partial class EngineCore
         sequence.State = SequenceState.Settling;
         // The caller has all he asked for; that he goes away now must not end the settling.
         sequence.Cancellation = CancellationToken.None;
-        sequence.ComputedTokens = sequence.PromptLength;
+        sequence.ComputedTokens = FullBlocksEnd(sequence.PromptLength);
         sequence.Keys.Extend(sequence.Tokens);
         _settling.Add(sequence);
     }

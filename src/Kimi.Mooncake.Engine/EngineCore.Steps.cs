@@ -5,6 +5,9 @@ namespace Kimi.Mooncake.Engine;
 /// <content>What a step computes, and what its results do to the sequences.</content>
 public sealed partial class EngineCore
 {
+    // With more rows the expanded form costs fewer operations, its keys and values included: K2's break-even is 171.
+    private const int AbsorbedRowsMax = 128;
+
     private void Plan()
     {
         // The oldest first, so that it can take a block from a younger one that is not in the plan yet.
@@ -34,7 +37,10 @@ public sealed partial class EngineCore
             {
                 var count = Math.Min(sequence.Tenant.Grant, sequence.PromptLength - sequence.ComputedTokens);
                 var sample = sequence.ComputedTokens + count == sequence.TokenCount;
-                _plan.Add(new StepSlice(sequence, sequence.ComputedTokens, count, SliceKind.Prefill, sample));
+                _plan.Add(new StepSlice(sequence, sequence.ComputedTokens, count, SliceKind.Prefill, sample)
+                {
+                    AbsorbedRows = Math.Clamp(sequence.ComputedTokens + count - ExpandedEnd(sequence), 0, count),
+                });
                 sequence.Tenant.Grant -= count;
             }
         }
@@ -58,8 +64,20 @@ public sealed partial class EngineCore
         }
     }
 
-    private int SettledEnd(Sequence sequence) =>
-        sequence.TokenCount / _layout.BlockTokens * _layout.BlockTokens;
+    /// <summary>
+    /// Where a prompt's absorbed tail begins. It depends on the prompt's length alone, so that the chunks it is cut
+    /// into and what of it is cached change no bit.
+    /// </summary>
+    private int ExpandedEnd(Sequence sequence)
+    {
+        var fullBlocksEnd = FullBlocksEnd(sequence.PromptLength);
+        var isShort = sequence.PromptLength - fullBlocksEnd <= AbsorbedRowsMax;
+        return isShort ? fullBlocksEnd : sequence.PromptLength;
+    }
+
+    private int SettledEnd(Sequence sequence) => FullBlocksEnd(sequence.TokenCount);
+
+    private int FullBlocksEnd(int tokens) => tokens / _layout.BlockTokens * _layout.BlockTokens;
 
     private void Compute()
     {

@@ -5,7 +5,7 @@ namespace Kimi.Mooncake.Engine;
 /// <summary>How the rows of a slice are computed.</summary>
 public enum SliceKind
 {
-    /// <summary>Prompt tokens, expanded attention.</summary>
+    /// <summary>Prompt tokens, expanded attention but for <see cref="StepSlice.AbsorbedRows"/>.</summary>
     Prefill,
 
     /// <summary>One generated token, absorbed attention.</summary>
@@ -18,7 +18,15 @@ public enum SliceKind
 /// <param name="Count">Tokens; 1 for <see cref="SliceKind.Decode"/>.</param>
 /// <param name="Kind">How the rows are computed.</param>
 /// <param name="Sample">Whether the token after the last one of the slice is drawn.</param>
-public readonly record struct StepSlice(Sequence Sequence, int Start, int Count, SliceKind Kind, bool Sample);
+public readonly record struct StepSlice(Sequence Sequence, int Start, int Count, SliceKind Kind, bool Sample)
+{
+    /// <summary>
+    /// Last tokens of a <see cref="SliceKind.Prefill"/> slice that take absorbed attention as generated tokens do. They
+    /// lie in the prompt's last block when it is not full: no other sequence shares their values, and with a long
+    /// context before them a few rows are far cheaper so.
+    /// </summary>
+    public int AbsorbedRows { get; init; }
+}
 
 /// <summary>What one step computes: slices of different sequences, no sequence twice.</summary>
 public sealed class StepPlan

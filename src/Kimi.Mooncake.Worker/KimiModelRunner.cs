@@ -152,6 +152,7 @@ internal sealed class KimiModelRunner : IModelRunner
                     slice.Sequence.BlockIds,
                     kind == SliceKind.Decode,
                     slice.Sample ? LogitsWanted.Last : LogitsWanted.None,
+                    slice.AbsorbedRows,
                     slice.Sequence.Cancellation);
             }
         }

@@ -66,7 +66,7 @@ internal sealed class SettlingTests
         // Assert
         Assert.That(run.Counters.SettledTokens, Is.Zero);
         run.RunUntilIdle();
-        Assert.That(run.Counters.SettledTokens, Is.EqualTo(28 + 76));
+        Assert.That(run.Counters.SettledTokens, Is.EqualTo(32 + 80), "the tails of the prompts and what was generated");
     }
 
     [Test]

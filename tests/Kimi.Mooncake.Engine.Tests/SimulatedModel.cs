@@ -34,6 +34,7 @@ internal sealed class SimulatedModel(KvLayout layout, int blockCount, int vocabu
             var slice = plan.Slices[i];
             Assert.That(sequences.Add(slice.Sequence.Id), Is.True, "a sequence is twice in a plan");
             Assert.That(slice.Kind == SliceKind.Prefill || slice.Count == 1, Is.True, "a decode slice of many tokens");
+            Assert.That(slice.AbsorbedRows, Is.InRange(0, slice.Kind == SliceKind.Prefill ? slice.Count : 0));
             var last = Compute(slice);
             if (slice.Sample)
             {
@@ -58,7 +59,7 @@ internal sealed class SimulatedModel(KvLayout layout, int blockCount, int vocabu
         var cells = new ulong[prompt.Count];
         for (var p = 0; p < cells.Length; p++)
         {
-            cells[p] = Value(state, prompt[p], SliceKind.Prefill);
+            cells[p] = Value(state, prompt[p], KindOf(p, prompt.Count));
             state = Mix(state, cells[p]);
         }
 
@@ -70,9 +71,9 @@ internal sealed class SimulatedModel(KvLayout layout, int blockCount, int vocabu
     {
         var state = Start;
         var value = 0UL;
-        foreach (var token in request.PromptTokens)
+        for (var p = 0; p < request.PromptTokens.Count; p++)
         {
-            value = Value(state, token, SliceKind.Prefill);
+            value = Value(state, request.PromptTokens[p], KindOf(p, request.PromptTokens.Count));
             state = Mix(state, value);
         }
 
@@ -105,7 +106,9 @@ internal sealed class SimulatedModel(KvLayout layout, int blockCount, int vocabu
             {
                 // What a runner leaves behind when it stops: anything at all.
                 var stopped = slice.Sequence.Cancellation.IsCancellationRequested;
-                cell = stopped ? 0xbad : Value(state, slice.Sequence.Tokens[p], slice.Kind);
+                var absorbed = p >= slice.Start + slice.Count - slice.AbsorbedRows;
+                var kind = absorbed ? SliceKind.Decode : slice.Kind;
+                cell = stopped ? 0xbad : Value(state, slice.Sequence.Tokens[p], kind);
             }
 
             value = cell;
@@ -118,6 +121,10 @@ internal sealed class SimulatedModel(KvLayout layout, int blockCount, int vocabu
     private static string Describe(StepSlice slice) =>
         $"{slice.Sequence.Id}:{(slice.Kind == SliceKind.Prefill ? 'P' : 'D')}{slice.Start}+{slice.Count}"
         + (slice.Sample ? "!" : "");
+
+    /// <summary>How a prompt's tokens are computed: those after its last full block as generated ones are.</summary>
+    private static SliceKind KindOf(int position, int promptLength) =>
+        position < promptLength / EngineRun.BlockTokens * EngineRun.BlockTokens ? SliceKind.Prefill : SliceKind.Decode;
 
     private static ulong Value(ulong state, int token, SliceKind kind) =>
         Mix(Mix(state, (ulong)token), (ulong)kind + 1);

@@ -110,38 +110,64 @@ internal sealed class AttentionLayer(KimiConfig config, IKernels kernels, Forwar
         var decodeRows = batch.DecodeRowCount;
         if (decodeRows > 0)
         {
-            if (_decodeRows.Length < decodeRows)
-            {
-                Array.Resize(ref _decodeRows, Math.Max(decodeRows, _decodeRows.Length * 2));
-            }
-
+            var rows = DecodeRows(decodeRows);
             for (var i = 0; i < decodeRows; i++)
             {
-                var slice = batch.Slices[i];
-                _decodeRows[i] = new DecodeRow(slice.TableOffset, slice.FirstPosition + 1);
+                rows[i] = new DecodeRow(batch.Slices[i].TableOffset, batch.Slices[i].FirstPosition + 1);
             }
 
-            _kernels.DecodeAttention(
-                weights.KvUp,
-                kv,
-                layer,
-                batch.Tables,
-                _decodeRows.AsSpan(0, decodeRows),
-                q.Slice(0, decodeRows),
-                output.Slice(0, decodeRows));
+            Absorbed(layer, weights, batch, kv, q, output, 0, rows);
         }
 
         foreach (ref readonly var slice in batch.Slices[decodeRows..])
         {
-            _kernels.PrefillAttention(
-                weights.KvUp,
-                kv,
-                layer,
-                batch.Tables.Slice(slice.TableOffset, slice.TableLength),
-                slice.FirstPosition,
-                q.Slice(slice.FirstRow, slice.RowCount),
-                output.Slice(slice.FirstRow, slice.RowCount),
-                slice.Cancellation);
+            var expanded = slice.RowCount - slice.AbsorbedRows;
+            if (expanded > 0)
+            {
+                _kernels.PrefillAttention(
+                    weights.KvUp,
+                    kv,
+                    layer,
+                    batch.Tables.Slice(slice.TableOffset, slice.TableLength),
+                    slice.FirstPosition,
+                    q.Slice(slice.FirstRow, expanded),
+                    output.Slice(slice.FirstRow, expanded),
+                    slice.Cancellation);
+            }
+
+            if (slice.AbsorbedRows > 0 && !slice.Cancellation.IsCancellationRequested)
+            {
+                var rows = DecodeRows(slice.AbsorbedRows);
+                for (var i = 0; i < rows.Length; i++)
+                {
+                    rows[i] = new DecodeRow(slice.TableOffset, slice.FirstPosition + expanded + i + 1);
+                }
+
+                Absorbed(layer, weights, batch, kv, q, output, slice.FirstRow + expanded, rows);
+            }
         }
+    }
+
+    private void Absorbed(
+        int layer,
+        LayerWeights weights,
+        ForwardBatch batch,
+        PagedKvMemory kv,
+        in MatrixView q,
+        in MatrixView output,
+        int firstRow,
+        ReadOnlySpan<DecodeRow> rows) =>
+        _kernels.DecodeAttention(
+            weights.KvUp, kv, layer, batch.Tables, rows, q.Slice(firstRow, rows.Length),
+            output.Slice(firstRow, rows.Length));
+
+    private Span<DecodeRow> DecodeRows(int count)
+    {
+        if (_decodeRows.Length < count)
+        {
+            Array.Resize(ref _decodeRows, Math.Max(count, _decodeRows.Length * 2));
+        }
+
+        return _decodeRows.AsSpan(0, count);
     }
 }

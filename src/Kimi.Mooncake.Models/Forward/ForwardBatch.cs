@@ -19,7 +19,8 @@ public enum LogitsWanted
 /// <param name="FirstPosition">Position of its first token in the sequence.</param>
 /// <param name="TableOffset">Where its block table starts in the batch's tables.</param>
 /// <param name="TableLength">Blocks of its table.</param>
-/// <param name="IsDecode">Whether attention is computed in the absorbed form.</param>
+/// <param name="IsDecode">Whether it is the one token of a decode slice.</param>
+/// <param name="AbsorbedRows">Last rows whose attention is computed in the absorbed form.</param>
 /// <param name="LogitsRow">First row of its logits.</param>
 /// <param name="LogitsRowCount">Rows of logits; they belong to the slice's last tokens.</param>
 /// <param name="Cancellation">Once set, the slice need not be computed.</param>
@@ -30,6 +31,7 @@ internal readonly record struct ForwardSlice(
     int TableOffset,
     int TableLength,
     bool IsDecode,
+    int AbsorbedRows,
     int LogitsRow,
     int LogitsRowCount,
     CancellationToken Cancellation);
@@ -83,6 +85,7 @@ public sealed class ForwardBatch
     /// <param name="blockTable">Blocks that hold positions 0 to the slice's last.</param>
     /// <param name="isDecode">Absorbed attention; one token.</param>
     /// <param name="wanted">Tokens whose logits are wanted.</param>
+    /// <param name="absorbedRows">Last tokens of a prefill slice with absorbed attention.</param>
     /// <param name="cancellation">
     /// Once set, the slice need not be computed: its KV and its logits are then of no use, and others are not affected.
     /// </param>
@@ -96,8 +99,10 @@ public sealed class ForwardBatch
         ReadOnlySpan<int> blockTable,
         bool isDecode,
         LogitsWanted wanted,
+        int absorbedRows = 0,
         CancellationToken cancellation = default)
     {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((uint)absorbedRows, (uint)tokens.Length, nameof(absorbedRows));
         if (tokens.IsEmpty || (isDecode && (tokens.Length != 1 || DecodeRowCount != RowCount)))
         {
             throw new ArgumentException("a decode slice has one token and comes before prefill slices", nameof(tokens));
@@ -125,6 +130,7 @@ public sealed class ForwardBatch
             TableCount,
             blockTable.Length,
             isDecode,
+            isDecode ? 1 : absorbedRows,
             logitsRow,
             LogitsRowCount - logitsRow,
             cancellation);
