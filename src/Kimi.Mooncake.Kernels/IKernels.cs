@@ -74,6 +74,25 @@ public interface IKernels : IDisposable
     /// <summary><c>y[m, n] = sum over k of x[m, k] * w[n, k]</c>, k ascending.</summary>
     void MatMul(in MatrixView x, LinearWeight weight, in MatrixView y);
 
+    /// <summary>Adds to y what a network makes of x: <c>y += (silu(x gate) * (x up)) down</c>.</summary>
+    void FeedForward(in MatrixView x, FeedForwardWeight weight, in MatrixView y);
+
+    /// <summary>
+    /// Adds to each row of y what the experts that it chose make of the row of x, each times its weight, experts
+    /// ascending; then what the shared expert makes of it.
+    /// </summary>
+    /// <param name="x">Inputs.</param>
+    /// <param name="bank">The layer's experts.</param>
+    /// <param name="chosen"><c>[row][place]</c>: the experts of each row, all different, in any order.</param>
+    /// <param name="weights">Their weights.</param>
+    /// <param name="y">Receives the sums; does not overlap x.</param>
+    void MixtureOfExperts(
+        in MatrixView x,
+        ExpertBank bank,
+        ReadOnlySpan<int> chosen,
+        ReadOnlySpan<float> weights,
+        in MatrixView y);
+
     /// <summary><c>y = gain * x / sqrt(mean(x^2) + epsilon)</c> row by row; y may be x.</summary>
     void RmsNorm(in MatrixView x, ReadOnlySpan<float> gain, float epsilon, in MatrixView y);
 

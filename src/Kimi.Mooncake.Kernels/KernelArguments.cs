@@ -22,6 +22,41 @@ internal static class KernelArguments
         }
     }
 
+    internal static void CheckFeedForward(in MatrixView x, FeedForwardWeight weight, in MatrixView y)
+    {
+        ArgumentNullException.ThrowIfNull(weight);
+        if (x.Rows != y.Rows || x.Columns != weight.InputSize || y.Columns != weight.OutputSize)
+        {
+            throw new ArgumentException(
+                $"cannot add to y [{y.Rows}][{y.Columns}] what a network of {weight.InputSize} values to "
+                + $"{weight.OutputSize} makes of x [{x.Rows}][{x.Columns}]");
+        }
+    }
+
+    internal static void CheckExperts(
+        in MatrixView x, ExpertBank bank, ReadOnlySpan<int> chosen, ReadOnlySpan<float> weights, in MatrixView y)
+    {
+        ArgumentNullException.ThrowIfNull(bank);
+        CheckFeedForward(x, bank.Experts[0], y);
+        CheckLength(weights.Length, chosen.Length, "weights");
+        var perRow = x.Rows == 0 ? 0 : chosen.Length / x.Rows;
+        CheckLength(chosen.Length, perRow * x.Rows, "chosen");
+        for (var i = 0; i < chosen.Length; i++)
+        {
+            var row = perRow == 0 ? 0 : i / perRow;
+            if ((uint)chosen[i] >= (uint)bank.Experts.Length)
+            {
+                throw new ArgumentException(
+                    $"row {row} chose expert {chosen[i]} of {bank.Experts.Length}", nameof(chosen));
+            }
+
+            if (chosen[(row * perRow)..i].Contains(chosen[i]))
+            {
+                throw new ArgumentException($"row {row} chose expert {chosen[i]} twice", nameof(chosen));
+            }
+        }
+    }
+
     internal static void CheckRmsNorm(in MatrixView x, ReadOnlySpan<float> gain, in MatrixView y)
     {
         CheckSameShape(x, y);

@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Kernels.Cpu;
+using Kimi.Mooncake.Kernels.Tests.Experts;
 
 namespace Kimi.Mooncake.Kernels.Tests;
 
@@ -28,6 +29,10 @@ internal sealed class SteadyStateTests
         var positions = Enumerable.Range(0, Rows).ToArray();
         var decodeRows = new[] { new DecodeRow(0, 640), new DecodeRow(0, 5) };
         double[] frequencies = [1, 0.1];
+        FeedForwardWeight[] experts =
+            [.. Enumerable.Range(0, 5).Select(_ => tensors.Network(kernels, tensors.StoredNetwork(96, 64)))];
+        using var bank = new ExpertBank(experts[..4], experts[4]);
+        var (chosen, chosenWeights) = tensors.Choice(Rows, 2, bank.Experts.Length);
         var gain = new float[96];
 
         void Step()
@@ -36,6 +41,14 @@ internal sealed class SteadyStateTests
             {
                 kernels.MatMul(wide.View(9), weight, y.View(9));
                 kernels.MatMul(wide.View(1), weight, y.View(1));
+            }
+
+            kernels.FeedForward(x.All, experts[0], y.All);
+            foreach (var count in (ReadOnlySpan<int>)[1, 8, Rows])
+            {
+                kernels.MixtureOfExperts(
+                    x.View(count), bank, chosen.AsSpan(0, 2 * count), chosenWeights.AsSpan(0, 2 * count),
+                    y.View(count));
             }
 
             kernels.RmsNorm(x.All, gain, 1e-6f, y.All);

@@ -96,17 +96,26 @@ internal sealed unsafe class ActivationRows : IDisposable
     }
 
     /// <summary>Fills the forms of a row from <see cref="Single"/>; different rows may be filled at once.</summary>
-    internal void EncodeRow(int row)
+    internal void EncodeRow(int row) =>
+        EncodeColumns(row, 0, Single.Data + ((long)row * Single.Stride), Columns);
+
+    /// <summary>Fills the rounded forms of some columns of a row; different columns may be filled at once.</summary>
+    /// <param name="row">The row.</param>
+    /// <param name="first">First column, a multiple of <see cref="BlockValues"/>.</param>
+    /// <param name="x">Their values.</param>
+    /// <param name="count">Columns, a multiple of <see cref="BlockValues"/> unless the row ends with them.</param>
+    internal void EncodeColumns(int row, int first, float* x, int count)
     {
-        var x = Single.Data + (row * Single.Stride);
+        var isLast = first + count == Columns;
         if ((Forms & ActivationForms.Bf16) != 0)
         {
-            EncodeBf16(x, Columns, Bf16 + ((long)row * Bf16Stride), Bf16Stride);
+            EncodeBf16(
+                x, count, Bf16 + ((long)row * Bf16Stride) + first, isLast ? Bf16Stride - first : count);
         }
 
         if ((Forms & ActivationForms.Int8) != 0)
         {
-            EncodeInt8(row, x);
+            EncodeInt8(row, first / BlockValues, x, count, isLast);
         }
     }
 
@@ -170,28 +179,28 @@ internal sealed unsafe class ActivationRows : IDisposable
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void EncodeInt8(int row, float* x)
+    private void EncodeInt8(int row, int firstBlock, float* x, int columns, bool isLast)
     {
-        var target = Int8 + ((long)row * Int8Stride);
-        var scales = Scales + ((long)row * BlockStride);
-        var sums = Sums + ((long)row * BlockStride);
+        var target = Int8 + ((long)row * Int8Stride) + (firstBlock * BlockValues);
+        var scales = Scales + ((long)row * BlockStride) + firstBlock;
+        var sums = Sums + ((long)row * BlockStride) + firstBlock;
         var block = 0;
-        for (; (block + 1) * BlockValues <= Columns; block++)
+        for (; (block + 1) * BlockValues <= columns; block++)
         {
             EncodeBlock(x + (block * BlockValues), target + (block * BlockValues), scales + block, sums + block);
         }
 
-        if (block * BlockValues < Columns)
+        if (block * BlockValues < columns)
         {
             var rest = stackalloc float[BlockValues];
-            var count = Columns - (block * BlockValues);
+            var count = columns - (block * BlockValues);
             new Span<float>(rest, BlockValues).Clear();
             new ReadOnlySpan<float>(x + (block * BlockValues), count).CopyTo(new Span<float>(rest, count));
             EncodeBlock(rest, target + (block * BlockValues), scales + block, sums + block);
             block++;
         }
 
-        for (; block < BlockStride; block++)
+        for (; isLast && block < BlockStride - firstBlock; block++)
         {
             new Span<sbyte>(target + (block * BlockValues), BlockValues).Clear();
             (scales[block], sums[block]) = (0, 0);

@@ -10,6 +10,7 @@ public sealed class CpuKernels : IKernels
 {
     private readonly PackBudget _budget;
     private readonly MatMulJob _matMul;
+    private readonly FeedForwardJob _feedForward;
     private readonly RowJobs _rows;
     private readonly RopeJob _rope;
     private readonly PrefillAttention _prefill;
@@ -32,6 +33,7 @@ public sealed class CpuKernels : IKernels
         _budget = new PackBudget(options.PackBytesMax);
         Team = new WorkerTeam(options.ThreadCount);
         _matMul = new MatMulJob(Team);
+        _feedForward = new FeedForwardJob(Team);
         _rows = new RowJobs(Team);
         _rope = new RopeJob(Team);
         _prefill = new PrefillAttention(Team);
@@ -89,6 +91,31 @@ public sealed class CpuKernels : IKernels
         var panels = KernelArguments.Own<PanelWeight>(weight);
         KernelArguments.CheckMatMul(x, panels, y);
         _matMul.Run(x, panels, y);
+    }
+
+    /// <inheritdoc />
+    public void FeedForward(in MatrixView x, FeedForwardWeight weight, in MatrixView y)
+    {
+        KernelArguments.CheckFeedForward(x, weight, y);
+        if (x.Rows > 0)
+        {
+            _feedForward.Run(x, weight, y);
+        }
+    }
+
+    /// <inheritdoc />
+    public void MixtureOfExperts(
+        in MatrixView x,
+        ExpertBank bank,
+        ReadOnlySpan<int> chosen,
+        ReadOnlySpan<float> weights,
+        in MatrixView y)
+    {
+        KernelArguments.CheckExperts(x, bank, chosen, weights, y);
+        if (x.Rows > 0)
+        {
+            _feedForward.Run(x, bank, chosen, weights, y);
+        }
     }
 
     /// <inheritdoc />
@@ -161,6 +188,7 @@ public sealed class CpuKernels : IKernels
     {
         Team.Dispose();
         _matMul.Dispose();
+        _feedForward.Dispose();
         _rope.Dispose();
         _prefill.Dispose();
         _decode.Dispose();

@@ -105,8 +105,9 @@ internal sealed unsafe class RowJobs
         }
     }
 
+    /// <summary><c>gate = silu(gate) * up</c> of so many values.</summary>
     [SkipLocalsInit]
-    private static void SwiGluRow(float* gate, float* up, int columns)
+    internal static void SwiGluRow(float* gate, float* up, int columns)
     {
         var i = 0;
         for (; i + Lanes <= columns; i += Lanes)

@@ -7,6 +7,10 @@ namespace Kimi.Mooncake.Kernels.Reference;
 public sealed unsafe class ReferenceKernels : IKernels
 {
     private readonly ReferenceAttention _attention = new();
+    private readonly PlainFeedForward _feedForward;
+
+    /// <summary>Makes the set.</summary>
+    public ReferenceKernels() => _feedForward = new PlainFeedForward(this);
 
     /// <inheritdoc />
     public string Name => "reference (double accumulation, 1 thread)";
@@ -43,6 +47,31 @@ public sealed unsafe class ReferenceKernels : IKernels
 
                 y.Row(m)[n] = (float)sum;
             }
+        }
+    }
+
+    /// <inheritdoc />
+    public void FeedForward(in MatrixView x, FeedForwardWeight weight, in MatrixView y)
+    {
+        KernelArguments.CheckFeedForward(x, weight, y);
+        if (x.Rows > 0)
+        {
+            _feedForward.Add(x, weight, y);
+        }
+    }
+
+    /// <inheritdoc />
+    public void MixtureOfExperts(
+        in MatrixView x,
+        ExpertBank bank,
+        ReadOnlySpan<int> chosen,
+        ReadOnlySpan<float> weights,
+        in MatrixView y)
+    {
+        KernelArguments.CheckExperts(x, bank, chosen, weights, y);
+        if (x.Rows > 0)
+        {
+            _feedForward.Add(x, bank, chosen, weights, y);
         }
     }
 
@@ -161,7 +190,5 @@ public sealed unsafe class ReferenceKernels : IKernels
     }
 
     /// <inheritdoc />
-    public void Dispose()
-    {
-    }
+    public void Dispose() => _feedForward.Dispose();
 }

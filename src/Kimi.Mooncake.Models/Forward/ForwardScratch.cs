@@ -14,8 +14,6 @@ internal sealed class ForwardScratch : IDisposable
         KvRows = new Matrix(rowsMax, config.KvLoraRank + config.RopeDimension);
         AttentionOutput = new Matrix(rowsMax, config.HeadCount * config.ValueDimension);
         Projected = new Matrix(rowsMax, config.HiddenSize);
-        Gate = new Matrix(rowsMax, config.IntermediateSize);
-        Up = new Matrix(rowsMax, config.IntermediateSize);
         LastRows = new Matrix(logitsRowsMax, config.HiddenSize);
         Logits = new Matrix(logitsRowsMax, config.VocabularySize);
     }
@@ -34,10 +32,6 @@ internal sealed class ForwardScratch : IDisposable
 
     public Matrix Projected { get; }
 
-    public Matrix Gate { get; }
-
-    public Matrix Up { get; }
-
     public Matrix LastRows { get; }
 
     public Matrix Logits { get; }
@@ -51,8 +45,6 @@ internal sealed class ForwardScratch : IDisposable
         KvRows.Dispose();
         AttentionOutput.Dispose();
         Projected.Dispose();
-        Gate.Dispose();
-        Up.Dispose();
         LastRows.Dispose();
         Logits.Dispose();
     }

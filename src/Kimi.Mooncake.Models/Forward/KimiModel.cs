@@ -138,14 +138,7 @@ public sealed class KimiModel : IDisposable
         _kernels.RmsNorm(x, weights.FeedForwardNorm, Config.RmsNormEpsilon, normed);
         if (weights.Dense is { } dense)
         {
-            var gate = _scratch.Gate.View(x.Rows);
-            var up = _scratch.Up.View(x.Rows);
-            var projected = _scratch.Projected.View(x.Rows);
-            _kernels.MatMul(normed, dense.Gate, gate);
-            _kernels.MatMul(normed, dense.Up, up);
-            _kernels.SwiGlu(gate, up);
-            _kernels.MatMul(gate, dense.Down, projected);
-            _kernels.Add(projected, x);
+            _kernels.FeedForward(normed, dense, x);
         }
         else
         {

@@ -2,29 +2,13 @@ using Kimi.Mooncake.Kernels;
 
 namespace Kimi.Mooncake.Models;
 
-/// <summary>The feed-forward network <c>(silu(x gate) * (x up)) down</c>.</summary>
-internal sealed record FeedForwardWeights(LinearWeight Gate, LinearWeight Up, LinearWeight Down) : IDisposable
-{
-    public void Dispose()
-    {
-        Gate.Dispose();
-        Up.Dispose();
-        Down.Dispose();
-    }
-}
-
-/// <summary>Router, routed experts and shared expert of one layer.</summary>
-internal sealed record ExpertWeights(
-    LinearWeight Router, float[] SelectionBias, FeedForwardWeights[] Experts, FeedForwardWeights? Shared) : IDisposable
+/// <summary>Router and experts of one layer.</summary>
+internal sealed record ExpertWeights(LinearWeight Router, float[] SelectionBias, ExpertBank Bank) : IDisposable
 {
     public void Dispose()
     {
         Router.Dispose();
-        Shared?.Dispose();
-        foreach (var expert in Experts)
-        {
-            expert.Dispose();
-        }
+        Bank.Dispose();
     }
 }
 
@@ -50,7 +34,7 @@ internal sealed class LayerWeights : IDisposable
 
     public required LinearWeight Output { get; init; }
 
-    public required FeedForwardWeights? Dense { get; init; }
+    public required FeedForwardWeight? Dense { get; init; }
 
     public required ExpertWeights? Experts { get; init; }
 

@@ -37,13 +37,13 @@ internal sealed class WeightLoader(ModelSource source, IKernels kernels, IProgre
         return weights;
     }
 
-    private FeedForwardWeights FeedForward(
+    private FeedForwardWeight FeedForward(
         int layer, TensorRole gate, TensorRole up, TensorRole down, int expert = -1) => new(
         Linear(gate, layer, expert), Linear(up, layer, expert), Linear(down, layer, expert));
 
     private ExpertWeights Experts(int layer)
     {
-        var experts = new FeedForwardWeights[_config.ExpertCount];
+        var experts = new FeedForwardWeight[_config.ExpertCount];
         for (var e = 0; e < experts.Length; e++)
         {
             experts[e] = FeedForward(
@@ -53,10 +53,11 @@ internal sealed class WeightLoader(ModelSource source, IKernels kernels, IProgre
         return new ExpertWeights(
             Linear(TensorRole.Router, layer),
             Vector(TensorRole.RouterBias, layer),
-            experts,
-            _config.SharedExpertCount == 0
-                ? null
-                : FeedForward(layer, TensorRole.SharedGate, TensorRole.SharedUp, TensorRole.SharedDown));
+            new ExpertBank(
+                experts,
+                _config.SharedExpertCount == 0
+                    ? null
+                    : FeedForward(layer, TensorRole.SharedGate, TensorRole.SharedUp, TensorRole.SharedDown)));
     }
 
     private LinearWeight Linear(TensorRole role, int layer = -1, int expert = -1) =>

@@ -1,0 +1,146 @@
+namespace Kimi.Mooncake.Kernels.Cpu;
+
+/// <summary>
+/// <c>silu(x gate) * (x up)</c> of all groups in one dispatch. A task multiplies the same panels of gate and up, joins
+/// them while they are in the first cache and rounds the result to what down wants.
+/// </summary>
+internal sealed unsafe class GateUpJob : IDisposable
+{
+    /// <summary>A batch of so many rows reads weights faster than it multiplies them.</summary>
+    internal const int FewRows = 8;
+
+    /// <summary>Tasks of a member: enough to even out what members lose to others.</summary>
+    internal const int TasksPerMember = 4;
+
+    private const int Panel = PanelWeight.PanelColumns;
+    private const int LineBytes = 64;
+
+    private readonly WorkerTeam _team;
+    private readonly TeamTask _multiply;
+    private readonly Scratch _scratch = new();
+    private ExpertTask[] _tasks = new ExpertTask[64];
+    private int _count;
+    private ExpertGroup[] _groups = [];
+    private float* _members;
+    private long _weightScratch;
+    private long _tileValues;
+
+    internal GateUpJob(WorkerTeam team)
+    {
+        _team = team;
+        _multiply = Multiply;
+    }
+
+    private long MemberStride => _weightScratch + (2 * _tileValues);
+
+    internal void Run(ExpertGroup[] groups, int groupCount, int rows)
+    {
+        _groups = groups;
+        _count = 0;
+        if (rows <= FewRows)
+        {
+            CutAcross(groups.AsSpan(0, groupCount));
+        }
+        else
+        {
+            CutAlong(groups.AsSpan(0, groupCount));
+        }
+
+        (_weightScratch, _tileValues) = (0, 0);
+        var work = 0L;
+        foreach (ref readonly var task in _tasks.AsSpan(0, _count))
+        {
+            ref readonly var group = ref groups[task.Group];
+            _weightScratch = Math.Max(_weightScratch, Math.Max(group.Gate.ScratchBytes, group.Up.ScratchBytes));
+            _tileValues = Math.Max(_tileValues, (long)task.Rows * task.Panels * Panel);
+            work += ((2L * task.Rows) + group.Gate.PanelWork + group.Up.PanelWork) * task.Panels * Panel
+                * group.Gate.InputSize;
+        }
+
+        _weightScratch = (_weightScratch + LineBytes - 1) / LineBytes * (LineBytes / sizeof(float));
+        _members = _scratch.Take(_team.MemberCount * MemberStride);
+        _team.Run(_multiply, _count, work);
+    }
+
+    public void Dispose() => _scratch.Dispose();
+
+    /// <summary>
+    /// For few rows: every task takes the same share of one group's panels, and tasks of the same share follow one
+    /// another, so that a member reads the same panels of every expert in every step.
+    /// </summary>
+    private void CutAcross(ReadOnlySpan<ExpertGroup> groups)
+    {
+        var shares = Math.Min(groups[0].Gate.PanelCount, TasksPerMember * _team.MemberCount);
+        for (var share = 0; share < shares; share++)
+        {
+            for (var g = 0; g < groups.Length; g++)
+            {
+                var panels = groups[g].Gate.PanelCount;
+                var first = (int)((long)share * panels / shares);
+                Add(new ExpertTask(g, first, (int)((share + 1L) * panels / shares) - first, 0, groups[g].Rows));
+            }
+        }
+    }
+
+    /// <summary>For many rows: a group after another, so that its rows stay in the cache.</summary>
+    private void CutAlong(ReadOnlySpan<ExpertGroup> groups)
+    {
+        for (var g = 0; g < groups.Length; g++)
+        {
+            var (gate, up, rows) = (groups[g].Gate, groups[g].Up, groups[g].Rows);
+            var rowsPerTask = Math.Min(rows, Math.Min(gate.RowsPerTask, up.RowsPerTask));
+            var panelsPerTask = Math.Min(gate.PanelsPerTask(rows), up.PanelsPerTask(rows));
+            for (var row = 0; row < rows; row += rowsPerTask)
+            {
+                for (var panel = 0; panel < gate.PanelCount; panel += panelsPerTask)
+                {
+                    Add(new ExpertTask(
+                        g, panel, Math.Min(panelsPerTask, gate.PanelCount - panel),
+                        row, Math.Min(rowsPerTask, rows - row)));
+                }
+            }
+        }
+    }
+
+    private void Add(ExpertTask task)
+    {
+        if (task.Panels == 0)
+        {
+            return;
+        }
+
+        if (_count == _tasks.Length)
+        {
+            Array.Resize(ref _tasks, 2 * _count);
+        }
+
+        _tasks[_count++] = task;
+    }
+
+    private void Multiply(int index, int member)
+    {
+        ref readonly var task = ref _tasks[index];
+        ref readonly var group = ref _groups[task.Group];
+        var scratch = _members + (member * MemberStride);
+        float* gate = scratch + _weightScratch, up = gate + _tileValues;
+        var stride = task.Panels * Panel;
+        var first = group.FirstInput + task.Row;
+        group.Gate.Multiply(
+            task.Panel, task.Panels, group.Inputs, first, task.Rows, gate, stride, (byte*)scratch);
+        group.Up.Multiply(task.Panel, task.Panels, group.Inputs, first, task.Rows, up, stride, (byte*)scratch);
+        var column = task.Panel * Panel;
+        var columns = Math.Min(stride, group.Gate.OutputSize - column);
+        for (var row = 0; row < task.Rows; row++)
+        {
+            var values = gate + ((long)row * stride);
+            RowJobs.SwiGluRow(values, up + ((long)row * stride), columns);
+            var target = group.FirstInner + task.Row + row;
+            if ((group.Inner.Forms & ActivationForms.Single) != 0)
+            {
+                new ReadOnlySpan<float>(values, columns).CopyTo(group.Inner.Single.Row(target)[column..]);
+            }
+
+            group.Inner.EncodeColumns(target, column, values, columns);
+        }
+    }
+}
