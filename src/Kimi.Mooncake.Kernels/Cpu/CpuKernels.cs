@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using Kimi.Mooncake.Kernels.Cpu.Bf16;
 
 namespace Kimi.Mooncake.Kernels.Cpu;
 
@@ -15,6 +16,7 @@ public sealed class CpuKernels : IKernels
     private readonly RopeJob _rope;
     private readonly PrefillAttention _prefill;
     private readonly DecodeAttention _decode;
+    private readonly Bf16Kernels? _bf16;
 
     /// <summary>Starts the threads.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of its range.</exception>
@@ -38,6 +40,7 @@ public sealed class CpuKernels : IKernels
         _rope = new RopeJob(Team);
         _prefill = new PrefillAttention(Team);
         _decode = new DecodeAttention(Team);
+        _bf16 = options.Arithmetic == CpuArithmetic.Fast ? new Bf16Kernels(options.Path) : null;
     }
 
     /// <summary>Kernels of <see cref="CpuArithmetic.Exact"/>.</summary>
@@ -72,9 +75,17 @@ public sealed class CpuKernels : IKernels
     internal WorkerTeam Team { get; }
 
     /// <inheritdoc />
-    public LinearWeight Pack(TensorData weight) => _budget.TryTake(PackedWeight.SizeBytes(weight))
-        ? new PackedWeight(weight, _budget)
-        : new StoredWeight(weight);
+    public LinearWeight Pack(TensorData weight)
+    {
+        if (_bf16 is not null && weight.Type == TensorType.BF16)
+        {
+            return new Bf16Weight(weight, _bf16);
+        }
+
+        return _budget.TryTake(PackedWeight.SizeBytes(weight))
+            ? new PackedWeight(weight, _budget)
+            : new StoredWeight(weight);
+    }
 
     /// <inheritdoc />
     public AttentionWeight PackAttention(AttentionProjections projections)
