@@ -40,6 +40,9 @@ public readonly unsafe struct TensorData
     /// <summary>Whether a second tensor scales the values.</summary>
     public bool HasScales => !_scales.IsEmpty;
 
+    /// <summary>Bytes of the rows and of their scales.</summary>
+    public long StoredBytes => (Rows * _rowBytes) + _scales.SizeBytes(Rows);
+
     /// <summary>Bytes of a stored matrix; without the scales where they are a tensor of their own.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A dimension is below 1, or the size exceeds 64 bits.</exception>
     /// <exception cref="ArgumentException">A row is no whole number of blocks.</exception>

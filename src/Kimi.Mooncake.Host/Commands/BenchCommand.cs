@@ -13,6 +13,7 @@ internal static class BenchCommand
         BenchLoadCommand.Create(terminal),
         BenchLongDocumentCommand.Create(terminal),
         BenchMaskCommand.Create(terminal),
+        BenchModelCommand.Create(terminal),
         BenchReplicasCommand.Create(terminal),
         BenchScaleCommand.Create(terminal),
         BenchServeCommand.Create(terminal),

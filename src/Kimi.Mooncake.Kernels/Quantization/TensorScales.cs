@@ -33,6 +33,12 @@ internal readonly unsafe struct TensorScales
     internal TensorScales From(long rows) =>
         new(_data, _type, _stride, _blockRows, BlockColumns, _firstRow + rows);
 
+    /// <summary>Bytes of the factors of the first rows of the slice; none where there are no factors.</summary>
+    internal long SizeBytes(long rows) => IsEmpty || rows == 0
+        ? 0
+        : (((_firstRow + rows - 1) / _blockRows) - (_firstRow / _blockRows) + 1)
+            * TensorData.SizeBytes(_type, 1, _stride);
+
     /// <summary>Index of the factor of a row's first block of columns; those of the next blocks follow.</summary>
     internal long RowStart(long row) => (_firstRow + row) / _blockRows * _stride;
 

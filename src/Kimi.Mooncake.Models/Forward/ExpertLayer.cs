@@ -38,5 +38,8 @@ internal sealed class ExpertLayer : IDisposable
         _kernels.MixtureOfExperts(x, weights.Bank, _chosen.AsSpan(0, count), _weights.AsSpan(0, count), residual);
     }
 
+    /// <summary>The experts that the last pass chose for its first rows, row after row.</summary>
+    public ReadOnlySpan<int> Chosen(int rows) => _chosen.AsSpan(0, rows * _config.ExpertsPerToken);
+
     public void Dispose() => _routerLogits.Dispose();
 }

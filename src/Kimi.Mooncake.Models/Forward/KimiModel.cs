@@ -4,6 +4,9 @@ using Kimi.Mooncake.Models.Gguf;
 
 namespace Kimi.Mooncake.Models;
 
+/// <summary>Sees which experts the tokens of a pass chose in a layer, token after token.</summary>
+internal delegate void RoutingObserver(int layer, ReadOnlySpan<int> chosen);
+
 /// <summary>
 /// The forward pass of a DeepSeek-V3 / Kimi-K2 text network over a paged KV pool: multi-head latent attention with
 /// YaRN, leading dense layers, then mixtures of experts. A row's result depends on the tokens of its own sequence only.
@@ -63,6 +66,9 @@ public sealed class KimiModel : IDisposable
 
     /// <summary>Most tokens in a forward pass.</summary>
     public int RowsMax { get; }
+
+    /// <summary>Told of the experts of each layer; null where nobody asks.</summary>
+    internal RoutingObserver? RoutingObserver { get; set; }
 
     /// <summary>The layout of this model's KV blocks.</summary>
     public static KvLayout LayoutOf(KimiConfig config, int blockTokens, KvElementType type = KvElementType.F32)
@@ -143,6 +149,7 @@ public sealed class KimiModel : IDisposable
         else
         {
             _experts!.Forward(normed, weights.Experts!, _routers[layer]!, x);
+            RoutingObserver?.Invoke(layer, _experts.Chosen(x.Rows));
         }
     }
 

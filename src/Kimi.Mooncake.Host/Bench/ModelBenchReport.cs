@@ -1,0 +1,79 @@
+using Kimi.Mooncake.Kernels;
+using Kimi.Mooncake.Kernels.Cpu;
+using Kimi.Mooncake.Models;
+using Kimi.Mooncake.Worker;
+
+namespace Kimi.Mooncake.Host.Bench;
+
+/// <summary>What <c>bench model</c> prints: the figures, and what they were measured with.</summary>
+internal sealed record ModelBenchReport
+{
+    public required string Model { get; init; }
+
+    public required string ModelId { get; init; }
+
+    /// <summary>Bytes of the files, all of them mapped.</summary>
+    public required long MappedBytes { get; init; }
+
+    public required string Processor { get; init; }
+
+    public required IReadOnlyList<string> ProcessorFeatures { get; init; }
+
+    public required string Kernels { get; init; }
+
+    public required int Threads { get; init; }
+
+    public required CpuArithmetic Arithmetic { get; init; }
+
+    public required InstructionPath Instructions { get; init; }
+
+    public required int ChunkTokens { get; init; }
+
+    public required int Runs { get; init; }
+
+    public required int Seed { get; init; }
+
+    public required MachineLimits Limits { get; init; }
+
+    /// <summary>Seconds to open, check and name the files.</summary>
+    public required double OpenS { get; init; }
+
+    /// <summary>Resident bytes after all runs; null where the system does not tell.</summary>
+    public required long? ResidentBytes { get; init; }
+
+    /// <summary>Those that no file backs: the KV pool, scratch, the runtime.</summary>
+    public required long? AnonymousBytes { get; init; }
+
+    public required ModelBenchResult Result { get; init; }
+
+    public static ModelBenchReport Of(
+        LoadedModel model,
+        double openS,
+        CpuKernels kernels,
+        ModelBenchOptions options,
+        MachineLimits limits,
+        ModelBenchResult result)
+    {
+        var memory = ResidentMemory.Read();
+        return new ModelBenchReport
+        {
+            Model = model.Source.Path,
+            ModelId = model.Id,
+            MappedBytes = model.Source.LengthBytes,
+            Processor = Mooncake.Kernels.ProcessorFeatures.ProcessorName,
+            ProcessorFeatures = Mooncake.Kernels.ProcessorFeatures.Names,
+            Kernels = kernels.Name,
+            Threads = kernels.ThreadCount,
+            Arithmetic = kernels.Options.Arithmetic,
+            Instructions = kernels.Options.Path,
+            ChunkTokens = options.ChunkTokens,
+            Runs = options.Runs,
+            Seed = options.Seed,
+            Limits = limits,
+            OpenS = openS,
+            ResidentBytes = memory?.TotalBytes,
+            AnonymousBytes = memory?.AnonymousBytes,
+            Result = result,
+        };
+    }
+}
