@@ -143,6 +143,9 @@ public readonly unsafe struct TensorData
         return StoredRow(row);
     }
 
+    /// <summary>The factors that a tensor of their own keeps.</summary>
+    internal TensorScales Scales => _scales;
+
     /// <summary>The bytes of a row without its scales.</summary>
     internal ReadOnlySpan<byte> StoredRow(long row)
     {

@@ -23,7 +23,7 @@ internal enum ActivationForms
 /// </summary>
 /// <remarks>
 /// Bytes: for each 32 values <c>scale = max|x| / 127</c> and <c>q = round(x * (127 / max|x|))</c>, halves to even, so
-/// that <c>x</c> is about <c>scale * q</c> and <c>|q| &lt;= 127</c>. Bfloat16: halves to even; values below the smallest
+/// that <c>x</c> is about <c>scale * q</c> and <c>|q| &lt;= 127</c>; zeros where the largest is below 2^-120. Bfloat16: halves to even; values below the smallest
 /// normal number are zeros, as processors take them. Rows are padded with zeros to 64 bytes in either form.
 /// </remarks>
 internal sealed unsafe class ActivationRows : IDisposable
@@ -33,10 +33,15 @@ internal sealed unsafe class ActivationRows : IDisposable
     private const int LineBytes = 64;
     private const float Int8Max = 127;
 
+    // 2^-120: the reciprocal of anything below might not be finite.
+    private const float Int8Least = 7.52316385e-37f;
+
     private readonly Scratch _bf16 = new();
     private readonly Scratch _int8 = new();
     private readonly Scratch _scales = new();
     private readonly Scratch _sums = new();
+    private readonly Scratch _halfSums = new();
+    private readonly Scratch _scaledSums = new();
 
     internal int Rows { get; private set; }
 
@@ -62,10 +67,16 @@ internal sealed unsafe class ActivationRows : IDisposable
     /// <summary>Scale of each block of 32, <c>[row][block]</c>.</summary>
     internal float* Scales { get; private set; }
 
-    /// <summary>Sum of the bytes of each block of 32, <c>[row][block]</c>.</summary>
-    internal int* Sums { get; private set; }
+    /// <summary>Sum of the bytes of each block of 32, its sign changed, <c>[row][block]</c>.</summary>
+    internal int* NegatedSums { get; private set; }
 
-    /// <summary>Blocks from one row of <see cref="Scales"/> and <see cref="Sums"/> to the next.</summary>
+    /// <summary>The same for the halves of blocks, <c>[row][block][2]</c>.</summary>
+    internal int* NegatedHalfSums { get; private set; }
+
+    /// <summary><see cref="NegatedSums"/> times <see cref="Scales"/>, rounded once, <c>[row][block]</c>.</summary>
+    internal float* ScaledSums { get; private set; }
+
+    /// <summary>Blocks from one row of <see cref="Scales"/> and the sums to the next.</summary>
     internal int BlockStride { get; private set; }
 
     /// <summary>Makes room for the forms of rows that <see cref="EncodeRow"/> fills.</summary>
@@ -91,7 +102,9 @@ internal sealed unsafe class ActivationRows : IDisposable
             BlockStride = Int8Stride / BlockValues;
             Int8 = (sbyte*)_int8.Take((long)rows * Int8Stride / sizeof(float));
             Scales = _scales.Take((long)rows * BlockStride);
-            Sums = (int*)_sums.Take((long)rows * BlockStride);
+            NegatedSums = (int*)_sums.Take((long)rows * BlockStride);
+            NegatedHalfSums = (int*)_halfSums.Take(2L * rows * BlockStride);
+            ScaledSums = _scaledSums.Take((long)rows * BlockStride);
         }
     }
 
@@ -130,8 +143,11 @@ internal sealed unsafe class ActivationRows : IDisposable
         if ((Forms & ActivationForms.Int8) != 0)
         {
             Copy(from.Int8 + ((long)fromRow * Int8Stride), Int8 + ((long)row * Int8Stride), Int8Stride);
-            Copy(from.Scales + ((long)fromRow * BlockStride), Scales + ((long)row * BlockStride), BlockStride);
-            Copy(from.Sums + ((long)fromRow * BlockStride), Sums + ((long)row * BlockStride), BlockStride);
+            var (source, target) = ((long)fromRow * BlockStride, (long)row * BlockStride);
+            Copy(from.Scales + source, Scales + target, BlockStride);
+            Copy(from.NegatedSums + source, NegatedSums + target, BlockStride);
+            Copy(from.NegatedHalfSums + (2 * source), NegatedHalfSums + (2 * target), 2 * BlockStride);
+            Copy(from.ScaledSums + source, ScaledSums + target, BlockStride);
         }
     }
 
@@ -141,6 +157,8 @@ internal sealed unsafe class ActivationRows : IDisposable
         _int8.Dispose();
         _scales.Dispose();
         _sums.Dispose();
+        _halfSums.Dispose();
+        _scaledSums.Dispose();
     }
 
     /// <summary>Rounds a row to bfloat16.</summary>
@@ -182,12 +200,11 @@ internal sealed unsafe class ActivationRows : IDisposable
     private void EncodeInt8(int row, int firstBlock, float* x, int columns, bool isLast)
     {
         var target = Int8 + ((long)row * Int8Stride) + (firstBlock * BlockValues);
-        var scales = Scales + ((long)row * BlockStride) + firstBlock;
-        var sums = Sums + ((long)row * BlockStride) + firstBlock;
+        var first = ((long)row * BlockStride) + firstBlock;
         var block = 0;
         for (; (block + 1) * BlockValues <= columns; block++)
         {
-            EncodeBlock(x + (block * BlockValues), target + (block * BlockValues), scales + block, sums + block);
+            EncodeBlock(x + (block * BlockValues), target + (block * BlockValues), first + block);
         }
 
         if (block * BlockValues < columns)
@@ -196,19 +213,20 @@ internal sealed unsafe class ActivationRows : IDisposable
             var count = columns - (block * BlockValues);
             new Span<float>(rest, BlockValues).Clear();
             new ReadOnlySpan<float>(x + (block * BlockValues), count).CopyTo(new Span<float>(rest, count));
-            EncodeBlock(rest, target + (block * BlockValues), scales + block, sums + block);
+            EncodeBlock(rest, target + (block * BlockValues), first + block);
             block++;
         }
 
         for (; isLast && block < BlockStride - firstBlock; block++)
         {
             new Span<sbyte>(target + (block * BlockValues), BlockValues).Clear();
-            (scales[block], sums[block]) = (0, 0);
+            (Scales[first + block], NegatedSums[first + block], ScaledSums[first + block]) = (0, 0, 0);
+            (NegatedHalfSums[2 * (first + block)], NegatedHalfSums[(2 * (first + block)) + 1]) = (0, 0);
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void EncodeBlock(float* x, sbyte* target, float* scale, int* sum)
+    private void EncodeBlock(float* x, sbyte* target, long block)
     {
         Vector512<float> left = Vector512.Load(x), right = Vector512.Load(x + Lanes);
         var largest = Vector512.Max(Vector512.Abs(left), Vector512.Abs(right));
@@ -217,11 +235,16 @@ internal sealed unsafe class ActivationRows : IDisposable
         quarter = Vector128.Max(quarter, Vector128.Shuffle(quarter, Vector128.Create(2, 3, 0, 1)));
         quarter = Vector128.Max(quarter, Vector128.Shuffle(quarter, Vector128.Create(1, 0, 3, 2)));
         var max = quarter.ToScalar();
-        var factor = Vector512.Create(max > 0 ? Int8Max / max : 0);
+        var factor = Vector512.Create(max >= Int8Least ? Int8Max / max : 0);
         var leftBytes = Vector512.ConvertToInt32(Vector512.Round(left * factor));
         var rightBytes = Vector512.ConvertToInt32(Vector512.Round(right * factor));
-        *scale = max / Int8Max;
-        *sum = Vector512.Sum(leftBytes + rightBytes);
+        var scale = max / Int8Max;
+        var (leftSum, rightSum) = (-Vector512.Sum(leftBytes), -Vector512.Sum(rightBytes));
+        Scales[block] = scale;
+        NegatedSums[block] = leftSum + rightSum;
+        NegatedHalfSums[2 * block] = leftSum;
+        NegatedHalfSums[(2 * block) + 1] = rightSum;
+        ScaledSums[block] = scale * (leftSum + rightSum);
         Vector256.Narrow(
             Vector256.Narrow(leftBytes.GetLower(), leftBytes.GetUpper()),
             Vector256.Narrow(rightBytes.GetLower(), rightBytes.GetUpper())).Store(target);

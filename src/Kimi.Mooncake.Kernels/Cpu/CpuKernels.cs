@@ -1,5 +1,6 @@
 using System.Runtime.Intrinsics;
 using Kimi.Mooncake.Kernels.Cpu.Bf16;
+using Kimi.Mooncake.Kernels.Cpu.Int8;
 
 namespace Kimi.Mooncake.Kernels.Cpu;
 
@@ -80,6 +81,11 @@ public sealed class CpuKernels : IKernels
         if (_bf16 is not null && weight.Type == TensorType.BF16)
         {
             return new Bf16Weight(weight, _bf16);
+        }
+
+        if (Options.Arithmetic == CpuArithmetic.Fast && Int8Weight.Supports(weight.Type))
+        {
+            return new Int8Weight(weight, Options.Path);
         }
 
         return _budget.TryTake(PackedWeight.SizeBytes(weight))

@@ -29,6 +29,15 @@ internal readonly unsafe struct TensorScales
     /// <summary>Columns that share a factor.</summary>
     internal int BlockColumns { get; }
 
+    /// <summary>F32, F16 or BF16.</summary>
+    internal TensorType Type => _type;
+
+    /// <summary>Factors from a row of blocks to the next.</summary>
+    internal int Stride => _stride;
+
+    /// <summary>Where the factors of a row's blocks of columns lie.</summary>
+    internal byte* RowOf(long row) => _data + (RowStart(row) * TensorTypes.BlockBytes(_type));
+
     /// <summary>The factors of a slice that begins <paramref name="rows"/> rows later.</summary>
     internal TensorScales From(long rows) =>
         new(_data, _type, _stride, _blockRows, BlockColumns, _firstRow + rows);

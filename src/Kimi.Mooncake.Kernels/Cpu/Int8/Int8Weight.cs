@@ -1,0 +1,96 @@
+using Kimi.Mooncake.Kernels.Quantization;
+
+namespace Kimi.Mooncake.Kernels.Cpu.Int8;
+
+/// <summary>
+/// A block-quantized matrix as it is stored. A task makes tiles of bytes from a run of inputs of a panel and multiplies
+/// all its rows with it; sums within a block are exact integers.
+/// </summary>
+internal sealed unsafe class Int8Weight : PanelWeight
+{
+    // About as long as handing out a few hundred tasks takes altogether.
+    private const int TaskBytesMin = 64 << 10;
+    private const int TasksOfSmallWeight = 8;
+    private const int ScratchAlignment = 64;
+
+    private readonly TensorData _stored;
+    private readonly TileFormat _format;
+    private readonly Int8Kernel _kernel;
+    private readonly int _blocks;
+
+    /// <summary>Borrows a stored matrix.</summary>
+    /// <exception cref="ArgumentException">The type has no blocks of integers.</exception>
+    /// <exception cref="InvalidOperationException">Packed integers without scales.</exception>
+    internal Int8Weight(in TensorData weight, InstructionPath path)
+        : base(checked((int)weight.Rows), weight.Columns)
+    {
+        _format = TileFormat.Of(weight.Type)
+            ?? throw new ArgumentException($"a weight of {weight.Type}; expected blocks of integers", nameof(weight));
+        if (weight.Type == TensorType.Int4Group32 && !weight.HasScales)
+        {
+            throw ScalarDecoder.NoScales();
+        }
+
+        _stored = weight;
+        _kernel = Int8Kernel.For(path, _format);
+        _blocks = weight.Columns / WeightTile.BlockValues;
+    }
+
+    internal override ActivationForms Form => ActivationForms.Int8;
+
+    internal override long ScratchBytes => WeightTile.BytesMax + WeightTile.StagingBytes + ScratchAlignment;
+
+    internal override int RowsPerTask => 512;
+
+    internal override int PanelWork => 16;
+
+    /// <summary>Whether products with a type are made of bytes.</summary>
+    internal static bool Supports(TensorType type) => TileFormat.Of(type) is not null;
+
+    internal override int PanelsPerTask(int rows)
+    {
+        var panelBytes = TensorTypes.RowBytes(_stored.Type, _stored.Columns) * PanelColumns;
+        var enough = (int)((TaskBytesMin + panelBytes - 1) / panelBytes);
+        return Math.Clamp(PanelCount / TasksOfSmallWeight, 1, enough);
+    }
+
+    internal override void Multiply(
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
+    {
+        var sums = _format.Kind == TileKind.Halves ? 2 : 1;
+        var tile = (byte*)(((nuint)scratch + ScratchAlignment - 1) & ~(nuint)(ScratchAlignment - 1));
+        var whole = new Int8Run
+        {
+            Tile = tile,
+            X = x.Int8,
+            XStride = x.Int8Stride,
+            Scales = x.Scales,
+            Sums = sums == 2 ? x.NegatedHalfSums : x.NegatedSums,
+            ScaledSums = x.ScaledSums,
+            BlockStride = (long)x.BlockStride * sizeof(float),
+            YStride = ldy * sizeof(float),
+        }.From(firstRow, sums);
+        whole.Rows = rows;
+        for (var i = 0; i < panels; i++)
+        {
+            for (var block = 0; block < _blocks; block += WeightTile.BlocksMax)
+            {
+                var run = whole;
+                run.Blocks = Math.Min(WeightTile.BlocksMax, _blocks - block);
+                run.X += (long)block * WeightTile.BlockValues;
+                run.Scales += block;
+                run.Sums += block * sums;
+                run.ScaledSums += block;
+                run.Y = y + (i * PanelColumns);
+                run.Accumulate = block;
+                WeightTile.Decode(_stored, panel + i, block, (int)run.Blocks, tile, tile + WeightTile.BytesMax);
+                _kernel.Multiply(run);
+            }
+        }
+    }
+
+    public override void Dispose()
+    {
+        // Nothing is owned: the stored matrix belongs to its file.
+    }
+}
