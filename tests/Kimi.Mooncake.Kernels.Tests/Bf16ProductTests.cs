@@ -75,7 +75,7 @@ internal sealed unsafe class Bf16ProductTests
     public void MatMul_RandomShapes_EveryPathIsTheDefinitionsChain([Range(1, 30)] int seed)
     {
         using var tensors = new TestTensors(seed);
-        var (rows, input, output) = (tensors.Next(1, 40), tensors.Next(1, 700), tensors.Next(1, 100));
+        var (rows, input, output) = (tensors.Next(1, seed % 2 == 0 ? 9 : 40), tensors.Next(1, 700), tensors.Next(1, 100));
         var stored = Stored(tensors, output, input);
         var x = tensors.Matrix(rows, input);
         var y = tensors.Matrix(rows, output);

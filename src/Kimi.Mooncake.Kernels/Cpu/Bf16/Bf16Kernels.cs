@@ -12,11 +12,22 @@ internal sealed unsafe class Bf16Kernels
     // One routine for all kernel sets, as it has no state; it lives as long as the process.
     private static readonly Lazy<MachineCode> Routine = new(() => new MachineCode(Bf16Routine.Write));
 
+    private static readonly Lazy<MachineCode> StreamRoutine = new(() => new MachineCode(Bf16StreamRoutine.Write));
+
     private readonly MachineCode? _routine;
+    private readonly MachineCode? _streamRoutine;
 
     /// <param name="path">A path that this machine has.</param>
-    internal Bf16Kernels(InstructionPath path) =>
-        _routine = path >= InstructionPath.Avx512 ? Routine.Value : null;
+    internal Bf16Kernels(InstructionPath path)
+    {
+        if (path >= InstructionPath.Avx512)
+        {
+            (_routine, _streamRoutine) = (Routine.Value, StreamRoutine.Value);
+        }
+    }
+
+    /// <summary>Most rows that <see cref="Stream"/> takes; 0 where the path has no such thing.</summary>
+    internal int StreamRowsMax => _streamRoutine is null ? 0 : Bf16StreamRoutine.RowsMax;
 
     /// <summary><c>c[r][n] = start + sum over k of a[r][k] * b[k][n]</c>; start is <c>c[r][n]</c> or zero.</summary>
     /// <param name="a">Rows of <c>2 * pairs</c> values.</param>
@@ -48,5 +59,36 @@ internal sealed unsafe class Bf16Kernels
             Accumulate = accumulate ? 1 : 0,
         };
         _routine.Call(&product);
+    }
+
+    /// <summary>
+    /// <c>c[r][n] = sum over k of a[r][k] * stored[n][k]</c> for 16 stored rows, as fast as memory gives them.
+    /// </summary>
+    /// <param name="stored">First stored row.</param>
+    /// <param name="stride">Values from one stored row to the next.</param>
+    /// <param name="k">Values to sum, a multiple of 32, above 0.</param>
+    /// <param name="a">Rows.</param>
+    /// <param name="lda">Values from one row to the next.</param>
+    /// <param name="rows">Rows, 1 to <see cref="StreamRowsMax"/>.</param>
+    /// <param name="c">Rows of 16 sums.</param>
+    /// <param name="ldc">Values from one row of the result to the next.</param>
+    internal void Stream(
+        ushort* stored, long stride, int k, ushort* a, long lda, int rows, float* c, long ldc)
+    {
+        var lines = k / Bf16StreamRoutine.LineValues;
+        var last = Math.Min(lines, Bf16StreamRoutine.PrefetchLines);
+        var product = new Bf16Stream
+        {
+            Stored = stored,
+            StoredStrideBytes = stride * sizeof(ushort),
+            Left = a,
+            LeftStrideBytes = lda * sizeof(ushort),
+            Rows = rows,
+            Result = c,
+            ResultStrideBytes = ldc * sizeof(float),
+            LinesAhead = lines - last,
+            LinesLast = last,
+        };
+        _streamRoutine!.Call(&product);
     }
 }

@@ -1,8 +1,8 @@
 namespace Kimi.Mooncake.Kernels.Cpu.Bf16;
 
 /// <summary>
-/// A bfloat16 matrix where it is stored: a run of k of 32 outputs is turned into a panel whenever it is used, while the
-/// next run is on its way from memory.
+/// A bfloat16 matrix where it is stored. Few rows are multiplied while it streams by; for many a run of k of 32 outputs
+/// is turned into a panel, while the next run is on its way from memory.
 /// </summary>
 internal sealed unsafe class Bf16Weight : PanelWeight
 {
@@ -41,30 +41,49 @@ internal sealed unsafe class Bf16Weight : PanelWeight
     internal override void Multiply(
         int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
     {
-        var tile = (uint*)scratch;
+        var left = x.Bf16 + ((long)firstRow * x.Bf16Stride);
         for (var i = panel; i < panel + panels; i++)
         {
-            var output = (long)i * PanelColumns;
-            var count = (int)Math.Min(PanelColumns, OutputSize - output);
-            var stored = (ushort*)_stored.At(output, 0);
-            for (var k = 0; k < InputSize; k += RunValues)
-            {
-                var values = Math.Min(RunValues, InputSize - k);
-
-                // The row's next run, or the first one of the row that many panels on.
-                var ahead = k + RunValues < InputSize ? RunValues : ((long)PanelColumns * InputSize) - k;
-                Bf16Panels.FromRows(stored + k, InputSize, count, values, ahead, tile);
-                _kernels.Multiply(
-                    x.Bf16 + ((long)firstRow * x.Bf16Stride) + k, x.Bf16Stride, rows, tile, (values + 1) / 2,
-                    y + ((i - panel) * PanelColumns), ldy, accumulate: k > 0);
-            }
+            var result = y + ((i - panel) * PanelColumns);
+            var streams = rows <= _kernels.StreamRowsMax && OutputSize - (i * PanelColumns) >= PanelColumns;
+            var streamed = streams ? Stream(i, left, x.Bf16Stride, rows, result, ldy) : 0;
+            MultiplyRuns(i, streamed, left, x.Bf16Stride, rows, result, ldy, (uint*)scratch);
         }
-
-        GC.KeepAlive(this);
     }
 
     public override void Dispose()
     {
         // Nothing is owned: the stored matrix belongs to its file.
+    }
+
+    private ushort* Stored(int panel) => (ushort*)_stored.At((long)panel * PanelColumns, 0);
+
+    /// <summary>Whole lines of stored rows; returns how many inputs they were.</summary>
+    private int Stream(int panel, ushort* left, long stride, int rows, float* y, long ldy)
+    {
+        var values = InputSize / Bf16StreamRoutine.LineValues * Bf16StreamRoutine.LineValues;
+        for (var row = 0; row < PanelColumns && values > 0; row += Bf16StreamRoutine.StoredRows)
+        {
+            _kernels.Stream(
+                Stored(panel) + ((long)row * InputSize), InputSize, values, left, stride, rows, y + row, ldy);
+        }
+
+        return values;
+    }
+
+    /// <summary>Inputs from <paramref name="first"/> onwards, run by run.</summary>
+    private void MultiplyRuns(
+        int panel, int first, ushort* left, long stride, int rows, float* y, long ldy, uint* tile)
+    {
+        var count = Math.Min(PanelColumns, OutputSize - (panel * PanelColumns));
+        for (var k = first; k < InputSize; k += RunValues)
+        {
+            var values = Math.Min(RunValues, InputSize - k);
+
+            // The row's next run, or the first one of the row that many panels on.
+            var ahead = k + RunValues < InputSize ? RunValues : ((long)PanelColumns * InputSize) - k;
+            Bf16Panels.FromRows(Stored(panel) + k, InputSize, count, values, ahead, tile);
+            _kernels.Multiply(left + k, stride, rows, tile, (values + 1) / 2, y, ldy, accumulate: k > 0);
+        }
     }
 }
