@@ -33,6 +33,12 @@ public sealed record AttentionProjections
     /// </summary>
     public bool KeyIsLatentMajor { get; }
 
+    /// <summary>
+    /// Whether both are stored in F32 or F16, which no arithmetic rounds; otherwise <see cref="Cpu.CpuArithmetic.Fast"/>
+    /// computes attention in bfloat16.
+    /// </summary>
+    public bool HasFullPrecision => IsFull(_keys.Type) && IsFull(_values.Type);
+
     /// <summary>GGUF's <c>attn_k_b</c> and <c>attn_v_b</c>.</summary>
     /// <param name="shape">Dimensions.</param>
     /// <param name="keyB">
@@ -70,4 +76,6 @@ public sealed record AttentionProjections
 
     /// <summary>A head's value projection, <c>[value][latent]</c>.</summary>
     public TensorData Value(int head) => _values.Slice((head * _valueStride) + _firstValue, Shape.ValueDimension);
+
+    private static bool IsFull(TensorType type) => type is TensorType.F32 or TensorType.F16;
 }

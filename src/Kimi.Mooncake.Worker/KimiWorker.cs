@@ -124,7 +124,8 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
                 nameof(options));
         }
 
-        return KimiModel.LayoutOf(model.Config, options.BlockTokens);
+        var type = LoadedModel.ParseKvType(options.KvType, model.Source, model.Arithmetic);
+        return KimiModel.LayoutOf(model.Config, options.BlockTokens, type);
     }
 
     /// <inheritdoc />

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Kernels.Reference;
@@ -95,6 +96,27 @@ public sealed class LoadedModel : IDisposable
                 $"worker.kernels is '{options.Kernels}'; accepted are cpu and reference", nameof(options)),
         };
 
+    /// <summary>The KV type of a setting's value.</summary>
+    /// <param name="value"><c>auto</c>, <c>f32</c>, <c>bf16</c> or <c>q8</c>.</param>
+    /// <param name="source">The model.</param>
+    /// <param name="arithmetic">What it is computed in.</param>
+    /// <exception cref="ArgumentException">The value is none of them.</exception>
+    public static KvElementType ParseKvType(string value, ModelSource source, CpuArithmetic arithmetic)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return value switch
+        {
+            "auto" => arithmetic == CpuArithmetic.Fast && RoundsAttention(source)
+                ? KvElementType.BF16
+                : KvElementType.F32,
+            "f32" => KvElementType.F32,
+            "bf16" => KvElementType.BF16,
+            "q8" => KvElementType.Q8,
+            _ => throw new ArgumentException(
+                $"worker.kv_type is '{value}'; accepted are auto, f32, bf16 and q8", nameof(value)),
+        };
+    }
+
     /// <summary>The arithmetic of a setting's value.</summary>
     /// <exception cref="ArgumentException">It is neither <c>fast</c> nor <c>exact</c>.</exception>
     public static CpuArithmetic ParseArithmetic(string value) => value switch
@@ -116,4 +138,7 @@ public sealed class LoadedModel : IDisposable
         _ => throw new ArgumentException(
             $"worker.instructions is '{value}'; accepted are auto, portable, avx-vnni, avx512 and amx", nameof(value)),
     };
+
+    private static bool RoundsAttention(ModelSource source) => Enumerable.Range(0, source.Config.LayerCount)
+        .Any(layer => !source.AttentionUp(layer, source.Config.AttentionShape).HasFullPrecision);
 }

@@ -160,7 +160,7 @@ internal sealed class PrefillImport : IAsyncDisposable
         _span = RequestTrace.Begin(RequestTrace.Import, ActivityKind.Client);
         _span?.SetTag("address", _order.Request.PrefillAddress);
         return new Wire.Prefill.PrefillClient(_invokers(_order.Request.PrefillAddress)).Prefill(
-            PrefillMessages.ToMessage(_order, _model.Fingerprint),
+            PrefillMessages.ToMessage(_order, _model),
             deadline: _time.GetUtcNow().UtcDateTime + TimeSpan.FromSeconds(_options.PrefillSecondsMax),
             cancellationToken: _ending.Token);
     }

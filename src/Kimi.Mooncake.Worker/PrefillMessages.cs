@@ -17,9 +17,10 @@ internal sealed record PrefillOrder(
 /// <summary>Orders and results of prefills between their messages and the worker's types; checked on arrival.</summary>
 internal static class PrefillMessages
 {
-    public static Wire.PrefillRequest ToMessage(PrefillOrder order, string modelFingerprint) => new()
+    public static Wire.PrefillRequest ToMessage(PrefillOrder order, ModelCard model) => new()
     {
-        Request = GenerationMessages.ToMessage(order.Request, modelFingerprint),
+        Request = GenerationMessages.ToMessage(order.Request, model.Fingerprint),
+        KvLayout = model.KvLayout.Describe(),
         DestinationAddress = order.Destination,
         Reservation = order.Target.Id,
         Generation = order.Target.Generation,

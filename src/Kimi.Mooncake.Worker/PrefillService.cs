@@ -27,6 +27,7 @@ public sealed class PrefillService(KimiWorker worker, ILogger<PrefillService> lo
         try
         {
             WorkerCalls.RequireModel(worker.Model, request.Request?.ModelFingerprint ?? "");
+            WorkerCalls.RequireLayout(worker.Model, request.KvLayout);
             var blockTokens = worker.Model.KvLayout.BlockTokens;
             var order = WorkerCalls.Read(() => PrefillMessages.ToOrder(request, blockTokens));
             var export = await worker.BeginExportAsync(order, ended).ConfigureAwait(false);

@@ -19,6 +19,19 @@ internal static class WorkerCalls
         }
     }
 
+    /// <summary>Refuses KV of another layout; an empty text is not checked.</summary>
+    public static void RequireLayout(ModelCard model, string layout)
+    {
+        var own = model.KvLayout.Describe();
+        if (layout.Length > 0 && layout != own)
+        {
+            throw new RpcException(new Status(
+                StatusCode.FailedPrecondition,
+                $"the caller's KV layout is {layout}, this worker's {own}; worker.kv_type and worker.block_tokens "
+                + "must be the same on both"));
+        }
+    }
+
     /// <summary>Reads a message; what is out of its range is the caller's fault.</summary>
     public static T Read<T>(Func<T> read)
     {

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Tests;
@@ -18,16 +19,17 @@ internal sealed class HandOverTests
     private static int[] Prompt(int length, int seed) =>
         WorkerSession.TokensOf(WorkerSession.Document(length, seed, "The passcode of Aurora is 7319-KESTREL."));
 
-    [TestCase(true, 256)]
-    [TestCase(false, 256)]
-    [TestCase(true, 100)]
-    [TestCase(false, 16)]
-    public async Task Generate_AfterAPrefillElsewhere_IsBitEqualToOneWorker(bool sharedMemory, int chunkTokens)
+    [TestCase(true, 256, "f32")]
+    [TestCase(false, 256, "bf16")]
+    [TestCase(true, 100, "q8")]
+    [TestCase(false, 16, "f32")]
+    public async Task Generate_AfterAPrefillElsewhere_IsBitEqualToOneWorker(
+        bool sharedMemory, int chunkTokens, string kvType)
     {
-        await using var single = await WorkerNode.StartAsync();
-        var plan = new NodePlan { ChunkTokens = chunkTokens, SharedMemory = sharedMemory };
-        await using var prefill = await WorkerNode.StartAsync(plan);
-        await using var decode = await WorkerNode.StartAsync(new NodePlan { SharedMemory = sharedMemory });
+        var plan = new NodePlan { SharedMemory = sharedMemory, KvType = kvType };
+        await using var single = await WorkerNode.StartAsync(plan);
+        await using var prefill = await WorkerNode.StartAsync(plan with { ChunkTokens = chunkTokens });
+        await using var decode = await WorkerNode.StartAsync(plan);
         var random = new Random(chunkTokens);
         int[] lengths =
         [
@@ -55,6 +57,21 @@ internal sealed class HandOverTests
         Assert.That(decode.Metric("prefill_tokens_computed_total"), Is.Zero);
         Assert.That(decode.Metric("imported_tokens_total"), Is.EqualTo(lengths.Sum()));
         Assert.That(prefill.Metric("prefill_tokens_computed_total"), Is.EqualTo(lengths.Sum()));
+        await prefill.RequireEmptyAsync("prefill");
+        await decode.RequireEmptyAsync("decode");
+    }
+
+    [Test]
+    public async Task Generate_AfterAPrefillWithAnotherKvType_IsRefusedWithBothLayouts()
+    {
+        await using var prefill = await WorkerNode.StartAsync(new NodePlan { KvType = "bf16" });
+        await using var decode = await WorkerNode.StartAsync(new NodePlan { KvType = "f32" });
+
+        var fault = await Assert.ThrowsAsync<PrefillUnavailableException>(
+            () => decode.AskAsync(WorkerNode.Request(Prompt(100, 1), prefill.Address)));
+
+        Assert.That(fault!.Message, Does.Contain(prefill.Worker.Model.KvLayout.Describe()));
+        Assert.That(fault.Message, Does.Contain(decode.Worker.Model.KvLayout.Describe()));
         await prefill.RequireEmptyAsync("prefill");
         await decode.RequireEmptyAsync("decode");
     }

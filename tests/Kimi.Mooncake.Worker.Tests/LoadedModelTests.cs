@@ -1,3 +1,4 @@
+using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Models.Synthetic;
@@ -29,5 +30,37 @@ internal sealed class LoadedModelTests
         Assert.That(fast.Arithmetic, Is.EqualTo(same ? CpuArithmetic.Exact : CpuArithmetic.Fast));
         Assert.That(fast.Fingerprint, Has.Length.EqualTo(64));
         Assert.That(fast.Fingerprint == exact.Fingerprint, Is.EqualTo(same));
+    }
+
+    [TestCase(TensorType.Q8_0, "fast", "auto", KvElementType.BF16)]
+    [TestCase(TensorType.BF16, "fast", "auto", KvElementType.BF16)]
+    [TestCase(TensorType.F16, "fast", "auto", KvElementType.F32)]
+    [TestCase(TensorType.F32, "fast", "auto", KvElementType.F32)]
+    [TestCase(TensorType.Q8_0, "exact", "auto", KvElementType.F32)]
+    [TestCase(TensorType.Q8_0, "fast", "f32", KvElementType.F32)]
+    [TestCase(TensorType.F32, "exact", "bf16", KvElementType.BF16)]
+    [TestCase(TensorType.F32, "exact", "q8", KvElementType.Q8)]
+    public void LayoutOf_KvType_FollowsTheSettingAndTheWeights(
+        TensorType type, string arithmetic, string value, KvElementType expected)
+    {
+        var path = Path.Combine(_folder, "model.gguf");
+        SyntheticModel.Write(path, SmallModel.Config, 1, type);
+        using var model = LoadedModel.Open(new ModelOptions { Path = path, Arithmetic = arithmetic });
+
+        var layout = KimiWorker.LayoutOf(model, new WorkerOptions { KvType = value });
+
+        Assert.That(layout.ElementType, Is.EqualTo(expected));
+    }
+
+    [Test]
+    public void LayoutOf_UnknownKvType_SaysWhichThereAre()
+    {
+        var path = Path.Combine(_folder, "model.gguf");
+        SyntheticModel.Write(path, SmallModel.Config, 1, TensorType.F32);
+        using var model = LoadedModel.Open(new ModelOptions { Path = path });
+
+        Assert.That(
+            () => KimiWorker.LayoutOf(model, new WorkerOptions { KvType = "q4" }),
+            Throws.ArgumentException.With.Message.Contains("accepted are auto, f32, bf16 and q8"));
     }
 }

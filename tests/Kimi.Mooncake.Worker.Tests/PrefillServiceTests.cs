@@ -28,6 +28,9 @@ internal sealed class PrefillServiceTests
         yield return Case(
             "OtherModel", order => order.Request.ModelFingerprint = "ab", StatusCode.FailedPrecondition, "model");
         yield return Case(
+            "OtherLayout", order => order.KvLayout = order.KvLayout.Replace("F32", "BF16", StringComparison.Ordinal),
+            StatusCode.FailedPrecondition, "worker.kv_type");
+        yield return Case(
             "NoSuchToken", order => order.Request.PromptTokens[3] = 1 << 20, StatusCode.InvalidArgument,
             "token 1048576");
         yield return Case(
@@ -49,6 +52,7 @@ internal sealed class PrefillServiceTests
             DestinationAddress = node.Address,
             Reservation = 12345,
             Generation = 6,
+            KvLayout = node.Worker.Model.KvLayout.Describe(),
         };
         change(order);
         using var call = client.Prefill(order);

@@ -32,6 +32,8 @@ internal sealed record NodePlan
     /// <summary>Clock of the store.</summary>
     public TimeProvider StoreTime { get; init; } = TimeProvider.System;
 
+    public string KvType { get; init; } = "auto";
+
     public PeerBlocksOptions Peers { get; init; } = new();
 }
 
@@ -55,7 +57,7 @@ internal sealed class WorkerNode : IAsyncDisposable
         Transfer = new TransferEngine(
             plan.Transfer with { SharedMemory = plan.SharedMemory }, peer, NullLoggerFactory.Instance,
             TimeProvider.System, plan.Faults);
-        var options = new WorkerOptions { KvPoolBytes = plan.PoolBytes, Threads = 1 };
+        var options = new WorkerOptions { KvPoolBytes = plan.PoolBytes, Threads = 1, KvType = plan.KvType };
         _store = plan.StoreFolder is null
             ? null
             : ScannedStore.Open(

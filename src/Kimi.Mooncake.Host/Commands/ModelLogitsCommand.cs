@@ -56,6 +56,13 @@ internal sealed class ModelLogitsCommand
         DefaultValueFactory = _ => "auto",
     };
 
+    private readonly Option<string> _kvType = new("--kv-type")
+    {
+        Description = "Type of cached keys and values: auto, f32, bf16 or q8, as worker.kv_type.",
+        HelpName = "NAME",
+        DefaultValueFactory = _ => "auto",
+    };
+
     private readonly IntOption _chunk = new(
         "--chunk", "Tokens of a forward pass; memory for logits grows with it.", ChunkDefault, 1, ChunkMax);
 
@@ -72,6 +79,7 @@ internal sealed class ModelLogitsCommand
         _kernels.AcceptOnlyFromAmong("cpu", "reference");
         _arithmetic.AcceptOnlyFromAmong("exact", "fast");
         _instructions.AcceptOnlyFromAmong("auto", "portable", "avx-vnni", "avx512", "amx");
+        _kvType.AcceptOnlyFromAmong("auto", "f32", "bf16", "q8");
     }
 
     public static Command Create(Terminal terminal)
@@ -80,7 +88,7 @@ internal sealed class ModelLogitsCommand
         var command = new Command("logits", "Writes the logits after every position of a token sequence.")
         {
             logits._model, logits._tokens, logits._out, logits._kernels, logits._chunk.Option, logits._decode,
-            logits._threads.Option, logits._arithmetic, logits._instructions, logits._json,
+            logits._threads.Option, logits._arithmetic, logits._instructions, logits._kvType, logits._json,
         };
         MooncakeCommand.SetAction(command, terminal, logits.RunAsync);
         return command;
@@ -99,6 +107,7 @@ internal sealed class ModelLogitsCommand
         var tokens = await TokenIdFile.ReadAsync(path, cancellationToken).ConfigureAwait(false);
         var start = Stopwatch.GetTimestamp();
         using var source = ModelSource.Open(parsed.GetValue(_model)!);
+        var arithmetic = LoadedModel.ParseArithmetic(parsed.GetValue(_arithmetic)!);
         using var kernels = LoadedModel.CreateKernels(
             new WorkerOptions
             {
@@ -106,13 +115,14 @@ internal sealed class ModelLogitsCommand
                 Threads = threads,
                 Instructions = parsed.GetValue(_instructions)!,
             },
-            LoadedModel.ParseArithmetic(parsed.GetValue(_arithmetic)!),
+            arithmetic,
             source.LengthBytes);
+        var kvType = LoadedModel.ParseKvType(parsed.GetValue(_kvType)!, source, arithmetic);
         var display = new WorkDisplay(_terminal, "computed", "tokens");
         try
         {
             LogitsFile.Write(
-                source, kernels, tokens, output, chunk, parsed.GetValue(_decode),
+                source, kernels, tokens, output, chunk, parsed.GetValue(_decode), kvType,
                 new Progress(display, tokens.Length), cancellationToken);
         }
         catch (ArgumentException fault) when (fault.ParamName == "tokens")

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Models.Conversion;
 using Kimi.Mooncake.Models.Gguf;
@@ -20,6 +21,7 @@ public static class LogitsFile
     /// <param name="path">File to write.</param>
     /// <param name="chunkTokens">Tokens of a forward pass; their logits are all that is held in memory.</param>
     /// <param name="decode">Whether tokens are computed one at a time with attention in the absorbed form.</param>
+    /// <param name="kvType">In what keys and values are cached.</param>
     /// <param name="progress">Receives the positions written so far.</param>
     /// <param name="cancellationToken">Ends it between two passes; nothing is left behind.</param>
     /// <exception cref="ArgumentException">There is no token, or one that the model does not have.</exception>
@@ -32,6 +34,7 @@ public static class LogitsFile
         string path,
         int chunkTokens,
         bool decode,
+        KvElementType kvType = KvElementType.F32,
         IProgress<int>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -40,7 +43,7 @@ public static class LogitsFile
         var rows = decode ? 1 : Math.Min(chunkTokens, tokens.Length);
         using var model = new KimiModel(source, kernels, rows, rows);
         var blocks = (tokens.Length + BlockTokens - 1) / BlockTokens;
-        using var kv = new PagedKvMemory(KimiModel.LayoutOf(source.Config, BlockTokens), blocks);
+        using var kv = new PagedKvMemory(KimiModel.LayoutOf(source.Config, BlockTokens, kvType), blocks);
         int[] table = [.. Enumerable.Range(0, blocks)];
         var batch = new ForwardBatch();
         AtomicFile.Write(path, stream =>

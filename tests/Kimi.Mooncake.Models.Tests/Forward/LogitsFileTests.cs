@@ -41,7 +41,7 @@ internal sealed class LogitsFileTests
         using (var source = ModelSource.Open(_model))
         using (var kernels = new CpuKernels())
         {
-            LogitsFile.Write(source, kernels, Tokens, path, chunk, decode, new Recorder(reports));
+            LogitsFile.Write(source, kernels, Tokens, path, chunk, decode, progress: new Recorder(reports));
         }
 
         // Assert
