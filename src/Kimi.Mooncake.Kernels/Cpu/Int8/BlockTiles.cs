@@ -1,7 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
-using Kimi.Mooncake.Kernels.Quantization;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
@@ -9,19 +8,22 @@ namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 internal static unsafe class BlockTiles
 {
     private const uint SignBits = 0x80808080;
+    private const int WideBytes = WeightTile.SecondAt + WeightTile.ScaleBytes;
     private const int UpperGroups = 4 * WeightTile.GroupBytes;
 
-    // Doubled values of E2M1 and 16, by their codes.
-    private static readonly Vector128<byte> Doubled =
-        (Vector128.Create(Float4.DoubledValues) + Vector128.Create((sbyte)16)).AsByte();
+    // Doubled values of E2M1 and 16, a byte for each code; the code of a negative zero is a zero.
+    private const ulong DoubledLower = 0x1c18_1614_1312_1110;
+    private const ulong DoubledUpper = 0x0408_0a0c_0d0e_0f10;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Q8_0(in TileRows rows, int blocks, byte* target)
+    internal static void Q8_0(in TileRows rows, int blocks, byte* target, byte* scales)
     {
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 34;
             rows.FetchOnceALine(at, 34);
+            Scale(rows.Words(at), scales);
+            scales += WeightTile.SecondAt;
             rows.Columns(at + 2).Xor(SignBits).Store(target);
             rows.Columns(at + 18).Xor(SignBits).Store(target + UpperGroups);
             target += WeightTile.SecondAt;
@@ -29,60 +31,70 @@ internal static unsafe class BlockTiles
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Q4_0(in TileRows rows, int blocks, byte* target)
+    internal static void Q4_0(in TileRows rows, int blocks, byte* target, byte* scales)
     {
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 18;
             rows.FetchOnceALine(at, 18);
+            Scale(rows.Words(at), scales);
+            scales += WeightTile.SecondAt;
             Nibbles(rows.Columns(at + 2), target);
             target += WeightTile.SecondAt;
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Q4_1(in TileRows rows, int blocks, byte* target)
+    internal static void Q4_1(in TileRows rows, int blocks, byte* target, byte* scales)
     {
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 20;
             rows.FetchOnceALine(at, 20);
+            ScaleAndMinimum(rows.Words(at), scales);
+            scales += WideBytes;
             Nibbles(rows.Columns(at + 4), target);
-            target += WeightTile.SecondAt + WeightTile.ScaleBytes;
+            target += WideBytes;
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Q5_0(in TileRows rows, int blocks, byte* target)
+    internal static void Q5_0(in TileRows rows, int blocks, byte* target, byte* scales)
     {
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 22;
             rows.FetchOnceALine(at, 22);
+            Scale(rows.Words(at), scales);
+            scales += WeightTile.SecondAt;
             Fifths(rows.Columns(at + 6), rows.Words(at + 2), target);
             target += WeightTile.SecondAt;
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Q5_1(in TileRows rows, int blocks, byte* target)
+    internal static void Q5_1(in TileRows rows, int blocks, byte* target, byte* scales)
     {
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 24;
             rows.FetchOnceALine(at, 24);
+            ScaleAndMinimum(rows.Words(at), scales);
+            scales += WideBytes;
             Fifths(rows.Columns(at + 8), rows.Words(at + 4), target);
-            target += WeightTile.SecondAt + WeightTile.ScaleBytes;
+            target += WideBytes;
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Mxfp4(in TileRows rows, int blocks, byte* target)
+    internal static void Mxfp4(in TileRows rows, int blocks, byte* target, byte* scales)
     {
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 17;
             rows.FetchOnceALine(at, 17);
+            TileScales.HalfScales(rows.Words(at) & Vector512.Create(0xffu)).Store((float*)scales);
+            scales += WeightTile.SecondAt;
             var words = rows.Columns(at + 1);
             Values(words.Low()).Store(target);
             Values(words.High()).Store(target + UpperGroups);
@@ -104,6 +116,19 @@ internal static unsafe class BlockTiles
             Spread(words.W3, target + (6 * WeightTile.GroupBytes));
             target += WeightTile.SecondAt;
         }
+    }
+
+    /// <summary>A half in the low part of each row's word.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Scale(Vector512<uint> words, byte* target) =>
+        TileScales.Singles(words & Vector512.Create(0xffffu)).Store((float*)target);
+
+    /// <summary>The same, and in the high part a least value, which is a minimum of the other sign.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void ScaleAndMinimum(Vector512<uint> words, byte* target)
+    {
+        Scale(words, target);
+        (-TileScales.Singles(words >>> 16)).Store((float*)(target + WeightTile.ScaleBytes));
     }
 
     /// <summary>Low nibbles are the first 16 values, high nibbles the others.</summary>
@@ -170,8 +195,10 @@ internal static unsafe class BlockTiles
     {
         if (Avx512BW.IsSupported)
         {
-            var table = Vector256.Create(Doubled, Doubled);
-            return Avx512BW.Shuffle(Vector512.Create(table, table), codes.AsByte()).AsUInt32();
+            var table = Vector512.Create(
+                DoubledLower, DoubledUpper, DoubledLower, DoubledUpper,
+                DoubledLower, DoubledUpper, DoubledLower, DoubledUpper).AsByte();
+            return Avx512BW.Shuffle(table, codes.AsByte()).AsUInt32();
         }
 
         return ValuesByQuarters(codes);
@@ -179,12 +206,13 @@ internal static unsafe class BlockTiles
 
     internal static Vector512<uint> ValuesByQuarters(Vector512<uint> codes)
     {
+        var table = Vector128.Create(DoubledLower, DoubledUpper).AsByte();
         var (lower, upper) = (codes.AsByte().GetLower(), codes.AsByte().GetUpper());
         return Vector512.Create(
             Vector256.Create(
-                Vector128.Shuffle(Doubled, lower.GetLower()), Vector128.Shuffle(Doubled, lower.GetUpper())),
+                Vector128.Shuffle(table, lower.GetLower()), Vector128.Shuffle(table, lower.GetUpper())),
             Vector256.Create(
-                Vector128.Shuffle(Doubled, upper.GetLower()), Vector128.Shuffle(Doubled, upper.GetUpper())))
+                Vector128.Shuffle(table, upper.GetLower()), Vector128.Shuffle(table, upper.GetUpper())))
             .AsUInt32();
     }
 }

@@ -22,10 +22,10 @@ internal static unsafe class KBlockTiles
         for (var block = 0; block < blocks; block += Parts)
         {
             var at = block / Parts * 144;
-            rows.Fetch(at, 144);
             ScalesAndMinima(rows.Columns(at), scales);
             for (var pair = 0; pair < 4; pair++)
             {
+                rows.Fetch(at, 144, pair);
                 for (var half = 0; half < 2; half++)
                 {
                     var words = rows.Columns(at + 16 + (pair * 32) + (half * 16));
@@ -48,7 +48,6 @@ internal static unsafe class KBlockTiles
         for (var block = 0; block < blocks; block += Parts)
         {
             var at = block / Parts * 176;
-            rows.Fetch(at, 176);
             ScalesAndMinima(rows.Columns(at), scales);
             for (var half = 0; half < 2; half++)
             {
@@ -56,6 +55,7 @@ internal static unsafe class KBlockTiles
                 var target = bytes + (half * UpperGroups);
                 for (var pair = 0; pair < 4; pair++)
                 {
+                    rows.Fetch(at, 176, pair + (4 * half));
                     var words = rows.Columns(at + 48 + (pair * 32) + (half * 16));
                     words.Low().Or(high.Bits(2 * pair, 0x01010101).Up(4)).Store(target);
                     words.High().Or(high.Bits((2 * pair) + 1, 0x01010101).Up(4)).Store(target + BlockBytes);
@@ -76,9 +76,10 @@ internal static unsafe class KBlockTiles
         for (var block = 0; block < blocks; block += Parts)
         {
             var at = block / Parts * 210;
-            rows.Fetch(at, 210);
             for (var part = 0; part < 4; part++)
             {
+                rows.Fetch(at, 210, part);
+
                 // Part: which 128 values, and which 16 of each 32 of them.
                 var (upper, half) = (part >> 1, part & 1);
                 var high = rows.Columns(at + 128 + (upper * 32) + (half * 16));
@@ -130,8 +131,8 @@ internal static unsafe class KBlockTiles
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void HalfScales(in TileRows rows, int at, byte* target)
     {
-        // The word's upper part is the last of what is stored.
-        var scale = TileScales.Singles(rows.Words(at + 206) >>> 16);
+        // The last word's upper part is the last of what is stored.
+        var scale = TileScales.Singles(rows.Columns(at + 194).W3 >>> 16);
         var words = rows.Columns(at + 192);
         FourHalves(words.W0, scale, target);
         FourHalves(words.W1, scale, target + (2 * BlockBytes));

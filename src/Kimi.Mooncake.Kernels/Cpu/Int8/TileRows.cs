@@ -77,41 +77,46 @@ internal readonly unsafe struct TileRows(byte* first, long stride, long ahead)
         return WordColumns.Load(words);
     }
 
-    /// <summary>A word of each row.</summary>
+    /// <summary>A word of each row; 12 bytes behind it are read too.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal Vector512<uint> Words(long offset)
     {
-        var words = stackalloc uint[16];
-        for (var row = 0; row < 16; row++)
+        if (!Avx512F.IsSupported)
         {
-            words[row] = Unsafe.ReadUnaligned<uint>(First + (row * Stride) + offset);
+            return Columns(offset).W0;
         }
 
-        return Vector512.Load(words);
+        var at = First + offset;
+        var low01 = Avx512F.UnpackLow(EveryFourth(at, Stride), EveryFourth(at + Stride, Stride));
+        var low23 = Avx512F.UnpackLow(EveryFourth(at + (2 * Stride), Stride), EveryFourth(at + (3 * Stride), Stride));
+        return Avx512F.UnpackLow(low01.AsUInt64(), low23.AsUInt64()).AsUInt32();
     }
 
-    /// <summary>Asks for bytes that will be wanted: there are too many rows for the processor to foresee it.</summary>
+    /// <summary>
+    /// Asks for 64 of the bytes that lie ahead of a block: there are too many rows for the processor to foresee it, and
+    /// too many for it to fetch all of a large block at once. The end of the 64 is asked for, not the start, so that
+    /// the line in which a run ends is among them.
+    /// </summary>
+    /// <param name="offset">Where the block begins.</param>
+    /// <param name="bytes">Its bytes.</param>
+    /// <param name="part">Which 64 of them; nothing happens where there are not as many.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal void Fetch(int offset, int bytes)
+    internal void Fetch(int offset, int bytes, int part)
     {
-        if (!Sse.IsSupported || ahead == 0)
+        if (Sse.IsSupported && ahead != 0 && part * LineBytes < bytes)
         {
-            return;
-        }
-
-        for (var line = offset; line < offset + bytes; line += LineBytes)
-        {
-            FetchLines(First + ahead + line, Stride);
+            FetchLines(First + ahead + offset + ((part + 1) * LineBytes) - 1, Stride);
         }
     }
 
-    /// <summary>The same where blocks are smaller than lines: only the first block of a line asks.</summary>
+    /// <summary>The same for blocks smaller than lines: those that do not reach the next line ask for nothing.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal void FetchOnceALine(int offset, int bytes)
     {
-        if (Sse.IsSupported && ahead != 0 && (offset & (LineBytes - 1)) < bytes)
+        var last = offset + bytes - 1;
+        if (Sse.IsSupported && ahead != 0 && (last & (LineBytes - 1)) < bytes)
         {
-            FetchLines(First + ahead + offset, Stride);
+            FetchLines(First + ahead + (last | (LineBytes - 1)), Stride);
         }
     }
 

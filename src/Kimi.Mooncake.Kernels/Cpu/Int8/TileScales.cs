@@ -8,141 +8,70 @@ namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 internal static unsafe class TileScales
 {
     private const int Rows = WeightTile.HalfOutputs;
-    private const int MinimaAt = WeightTile.ScaleBytes;
-    private const int WideBlockBytes = WeightTile.SecondAt + WeightTile.ScaleBytes;
 
     // 2^112: from the exponent of a half to that of a single.
     private const float HalfRebias = 5.192296858534828e33f;
 
-    /// <summary>A half at the start of each stored block.</summary>
-    /// <param name="first">First row's first half.</param>
-    /// <param name="stride">Bytes from one row to the next.</param>
-    /// <param name="step">Bytes from one stored block to the next.</param>
-    /// <param name="blocks">Blocks.</param>
-    /// <param name="target">Receives 16 singles for each block.</param>
-    /// <param name="targetStep">Bytes from one block of the target to the next.</param>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Halves(byte* first, long stride, int step, int blocks, byte* target, int targetStep)
-    {
-        // All are collected before the first is converted: loads that span fresh stores would wait for them.
-        var halves = stackalloc ushort[WeightTile.BlocksMax * Rows];
-        for (var row = 0; row < Rows; row++)
-        {
-            var at = first + (row * stride);
-            for (var block = 0; block < blocks; block++)
-            {
-                halves[(block * Rows) + row] = *(ushort*)(at + (block * step));
-            }
-        }
-
-        for (var block = 0; block < blocks; block++)
-        {
-            Singles(Vector256.Load(halves + (block * Rows))).Store((float*)(target + (block * targetStep)));
-        }
-    }
-
-    /// <summary>A scale and a least value, which is a minimum with the other sign, as halves.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Pairs(byte* first, long stride, int step, int blocks, byte* target)
-    {
-        var pairs = stackalloc uint[WeightTile.BlocksMax * Rows];
-        for (var row = 0; row < Rows; row++)
-        {
-            var at = first + (row * stride);
-            for (var block = 0; block < blocks; block++)
-            {
-                pairs[(block * Rows) + row] = Unsafe.ReadUnaligned<uint>(at + (block * step));
-            }
-        }
-
-        for (var block = 0; block < blocks; block++)
-        {
-            var both = Vector512.Load(pairs + (block * Rows));
-            var at = target + (block * WideBlockBytes);
-            Singles(both & Vector512.Create(0xffffu)).Store((float*)at);
-            (-Singles(both >>> 16)).Store((float*)(at + MinimaAt));
-        }
-    }
-
-    /// <summary>Half of the power of two whose exponent is a byte at the start of each stored block.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Exponents(byte* first, long stride, int step, int blocks, byte* target)
-    {
-        var scales = stackalloc float[WeightTile.BlocksMax * Rows];
-        for (var row = 0; row < Rows; row++)
-        {
-            var at = first + (row * stride);
-            for (var block = 0; block < blocks; block++)
-            {
-                scales[(block * Rows) + row] = Float4.HalfScale(at[block * step]);
-            }
-        }
-
-        for (var block = 0; block < blocks; block++)
-        {
-            Vector512.Load(scales + (block * Rows)).Store((float*)(target + (block * WeightTile.SecondAt)));
-        }
-    }
-
     /// <summary>Scales of a tensor of their own; zeros for rows that are not there.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal static void Stored(
-        in TensorScales scales, long firstRow, int rows, int firstBlock, int blocks, byte* target)
+        in TensorScales scales, long firstRow, int rows, int firstBlock, int blocks, long ahead, byte* target)
     {
-        var bits = stackalloc uint[WeightTile.BlocksMax * Rows];
-        if (rows < Rows)
+        var block = 0;
+        if (rows == Rows)
         {
-            new Span<uint>(bits, WeightTile.BlocksMax * Rows).Clear();
-        }
-
-        for (var row = 0; row < rows; row++)
-        {
-            var from = scales.RowOf(firstRow + row);
-            if (scales.Type == TensorType.F32)
+            var perWord = sizeof(uint) / TensorTypes.BlockBytes(scales.Type);
+            var first = scales.RowOf(firstRow) + (firstBlock * sizeof(uint) / perWord);
+            var source = new TileRows(first, scales.Stride * (sizeof(uint) / perWord), ahead * (sizeof(uint) / perWord));
+            source.Fetch(0, blocks * (sizeof(uint) / perWord), 0);
+            for (; block + (4 * perWord) <= blocks; block += 4 * perWord)
             {
-                Gather((uint*)from + firstBlock, blocks, bits + row);
+                var words = source.Columns(block / perWord * sizeof(uint));
+                var step = perWord * WeightTile.SecondAt;
+                var at = target + (block * WeightTile.SecondAt);
+                Word(words.W0, scales.Type, at);
+                Word(words.W1, scales.Type, at + step);
+                Word(words.W2, scales.Type, at + (2 * step));
+                Word(words.W3, scales.Type, at + (3 * step));
             }
-            else
+        }
+
+        for (; block < blocks; block++)
+        {
+            for (var row = 0; row < Rows; row++)
             {
-                Gather((ushort*)from + firstBlock, blocks, bits + row);
+                ((float*)(target + (block * WeightTile.SecondAt)))[row] =
+                    row < rows ? scales.At(firstRow + row, firstBlock + block) : 0;
             }
         }
-
-        for (var block = 0; block < blocks; block++)
-        {
-            var stored = Vector512.Load(bits + (block * Rows));
-            var singles = scales.Type switch
-            {
-                TensorType.F32 => stored.AsSingle(),
-                TensorType.F16 => Singles(stored),
-                _ => (stored << 16).AsSingle(),
-            };
-            singles.Store((float*)(target + (block * WeightTile.SecondAt)));
-        }
     }
 
+    /// <summary>The scale, or the two, that a word of each row has.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Gather(uint* from, int blocks, uint* target)
+    private static void Word(Vector512<uint> words, TensorType type, byte* target)
     {
-        for (var block = 0; block < blocks; block++)
+        switch (type)
         {
-            target[block * Rows] = from[block];
+            case TensorType.F32:
+                words.Store((uint*)target);
+                break;
+            case TensorType.F16:
+                Singles(words & Vector512.Create(0xffffu)).Store((float*)target);
+                Singles(words >>> 16).Store((float*)(target + WeightTile.SecondAt));
+                break;
+            default:
+                (words << 16).Store((uint*)target);
+                (words & Vector512.Create(0xffff0000u)).Store((uint*)(target + WeightTile.SecondAt));
+                break;
         }
     }
 
+    /// <summary><see cref="Float4.HalfScale"/> of bytes in words.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Gather(ushort* from, int blocks, uint* target)
-    {
-        for (var block = 0; block < blocks; block++)
-        {
-            target[block * Rows] = from[block];
-        }
-    }
-
-    /// <summary>Halves as singles.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static Vector512<float> Singles(Vector256<ushort> halves) => Singles(
-        Vector512.Create(Vector256.WidenLower(halves), Vector256.WidenUpper(halves)));
+    internal static Vector512<float> HalfScales(Vector512<uint> exponents) => Vector512.ConditionalSelect(
+        Vector512.GreaterThan(exponents, Vector512<uint>.One),
+        (exponents - Vector512<uint>.One) << 23,
+        (exponents + Vector512<uint>.One) << 21).AsSingle();
 
     /// <summary>Halves in the low parts of words as singles.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

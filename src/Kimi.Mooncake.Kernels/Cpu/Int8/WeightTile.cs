@@ -77,7 +77,10 @@ internal static unsafe class WeightTile
         var source = data.At(firstRow, firstBlock * BlockValues);
         var stride = TensorTypes.RowBytes(data.Type, data.Columns);
         var runBytes = TensorTypes.RowBytes(data.Type, blocks * BlockValues);
-        var ahead = Ahead(data, firstBlock + blocks, firstRow, runBytes, stride);
+        var rowEnds = (long)(firstBlock + blocks) * BlockValues == data.Columns;
+        var lastPanel = firstRow + (2 * Outputs) > data.Rows;
+        var ahead = Ahead(rowEnds, lastPanel, runBytes, stride);
+        var scalesAhead = Ahead(rowEnds, lastPanel, blocks, data.Columns / BlockValues);
         if (there < Outputs)
         {
             for (var row = 0; row < there; row++)
@@ -98,7 +101,7 @@ internal static unsafe class WeightTile
                 var count = (int)Math.Clamp(there - (half * HalfOutputs), 0, HalfOutputs);
                 BlockTiles.Int4(rows, blocks, tile + (half * HalfBytes));
                 TileScales.Stored(
-                    data.Scales, firstRow + (half * HalfOutputs), count, firstBlock, blocks,
+                    data.Scales, firstRow + (half * HalfOutputs), count, firstBlock, blocks, scalesAhead,
                     tile + ScalesAt + (half * ScaleBytes / 2));
             }
             else
@@ -109,15 +112,10 @@ internal static unsafe class WeightTile
     }
 
     /// <summary>From a place in the run to the same place in the run that is likely to be next; 0 where none is.</summary>
-    private static long Ahead(in TensorData data, int nextBlock, long firstRow, long runBytes, long stride)
+    private static long Ahead(bool rowEnds, bool lastPanel, long run, long stride)
     {
-        if ((long)nextBlock * BlockValues < data.Columns)
-        {
-            return runBytes;
-        }
-
-        // The start of the next panel, which is further down by its rows.
-        return firstRow + (2 * Outputs) <= data.Rows ? (Outputs * stride) - (stride - runBytes) : 0;
+        // After the end of a row comes the start of the next panel, which is further down by its rows.
+        return !rowEnds ? run : lastPanel ? 0 : (Outputs * stride) - (stride - run);
     }
 
     private static void Half(TensorType type, in TileRows rows, int blocks, byte* tile, int half)
@@ -127,28 +125,22 @@ internal static unsafe class WeightTile
         switch (type)
         {
             case TensorType.Q8_0:
-                BlockTiles.Q8_0(rows, blocks, bytes);
-                TileScales.Halves(rows.First, rows.Stride, 34, blocks, scales, SecondAt);
+                BlockTiles.Q8_0(rows, blocks, bytes, scales);
                 break;
             case TensorType.Q4_0:
-                BlockTiles.Q4_0(rows, blocks, bytes);
-                TileScales.Halves(rows.First, rows.Stride, 18, blocks, scales, SecondAt);
+                BlockTiles.Q4_0(rows, blocks, bytes, scales);
                 break;
             case TensorType.Q4_1:
-                BlockTiles.Q4_1(rows, blocks, bytes);
-                TileScales.Pairs(rows.First, rows.Stride, 20, blocks, scales);
+                BlockTiles.Q4_1(rows, blocks, bytes, scales);
                 break;
             case TensorType.Q5_0:
-                BlockTiles.Q5_0(rows, blocks, bytes);
-                TileScales.Halves(rows.First, rows.Stride, 22, blocks, scales, SecondAt);
+                BlockTiles.Q5_0(rows, blocks, bytes, scales);
                 break;
             case TensorType.Q5_1:
-                BlockTiles.Q5_1(rows, blocks, bytes);
-                TileScales.Pairs(rows.First, rows.Stride, 24, blocks, scales);
+                BlockTiles.Q5_1(rows, blocks, bytes, scales);
                 break;
             case TensorType.MXFP4:
-                BlockTiles.Mxfp4(rows, blocks, bytes);
-                TileScales.Exponents(rows.First, rows.Stride, 17, blocks, scales);
+                BlockTiles.Mxfp4(rows, blocks, bytes, scales);
                 break;
             case TensorType.Q4_K:
                 KBlockTiles.Q4(rows, blocks, bytes, scales);
