@@ -85,7 +85,7 @@ public sealed class CpuKernels : IKernels
 
         if (Options.Arithmetic == CpuArithmetic.Fast && Int8Weight.Supports(weight.Type))
         {
-            return new Int8Weight(weight, Options.Path);
+            return new Int8Weight(weight, Options.Path, ThreadCount);
         }
 
         return _budget.TryTake(PackedWeight.SizeBytes(weight))

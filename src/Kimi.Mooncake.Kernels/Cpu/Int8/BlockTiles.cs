@@ -21,7 +21,7 @@ internal static unsafe class BlockTiles
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 34;
-            rows.FetchOnceALine(at, 34);
+            rows.Fetch(block, 1, at, 34);
             Scale(rows.Words(at), scales);
             scales += WeightTile.SecondAt;
             rows.Columns(at + 2).Xor(SignBits).Store(target);
@@ -36,7 +36,7 @@ internal static unsafe class BlockTiles
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 18;
-            rows.FetchOnceALine(at, 18);
+            rows.Fetch(block, 1, at, 18);
             Scale(rows.Words(at), scales);
             scales += WeightTile.SecondAt;
             Nibbles(rows.Columns(at + 2), target);
@@ -50,7 +50,7 @@ internal static unsafe class BlockTiles
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 20;
-            rows.FetchOnceALine(at, 20);
+            rows.Fetch(block, 1, at, 20);
             ScaleAndMinimum(rows.Words(at), scales);
             scales += WideBytes;
             Nibbles(rows.Columns(at + 4), target);
@@ -64,7 +64,7 @@ internal static unsafe class BlockTiles
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 22;
-            rows.FetchOnceALine(at, 22);
+            rows.Fetch(block, 1, at, 22);
             Scale(rows.Words(at), scales);
             scales += WeightTile.SecondAt;
             Fifths(rows.Columns(at + 6), rows.Words(at + 2), target);
@@ -78,7 +78,7 @@ internal static unsafe class BlockTiles
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 24;
-            rows.FetchOnceALine(at, 24);
+            rows.Fetch(block, 1, at, 24);
             ScaleAndMinimum(rows.Words(at), scales);
             scales += WideBytes;
             Fifths(rows.Columns(at + 8), rows.Words(at + 4), target);
@@ -92,7 +92,7 @@ internal static unsafe class BlockTiles
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 17;
-            rows.FetchOnceALine(at, 17);
+            rows.Fetch(block, 1, at, 17);
             TileScales.HalfScales(rows.Words(at) & Vector512.Create(0xffu)).Store((float*)scales);
             scales += WeightTile.SecondAt;
             var words = rows.Columns(at + 1);
@@ -108,7 +108,7 @@ internal static unsafe class BlockTiles
         for (var block = 0; block < blocks; block++)
         {
             var at = block * 16;
-            rows.FetchOnceALine(at, 16);
+            rows.Fetch(block, 1, at, 16);
             var words = rows.Columns(at);
             Spread(words.W0, target);
             Spread(words.W1, target + (2 * WeightTile.GroupBytes));

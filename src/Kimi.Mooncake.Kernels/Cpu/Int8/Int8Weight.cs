@@ -17,11 +17,12 @@ internal sealed unsafe class Int8Weight : PanelWeight
     private readonly TileFormat _format;
     private readonly Int8Kernel _kernel;
     private readonly int _blocks;
+    private readonly int _members;
 
     /// <summary>Borrows a stored matrix.</summary>
     /// <exception cref="ArgumentException">The type has no blocks of integers.</exception>
     /// <exception cref="InvalidOperationException">Packed integers without scales.</exception>
-    internal Int8Weight(in TensorData weight, InstructionPath path)
+    internal Int8Weight(in TensorData weight, InstructionPath path, int members)
         : base(checked((int)weight.Rows), weight.Columns)
     {
         _format = TileFormat.Of(weight.Type)
@@ -32,6 +33,7 @@ internal sealed unsafe class Int8Weight : PanelWeight
         }
 
         _stored = weight;
+        _members = members;
         _kernel = Int8Kernel.For(path, _format);
         _blocks = weight.Columns / WeightTile.BlockValues;
     }
@@ -71,6 +73,10 @@ internal sealed unsafe class Int8Weight : PanelWeight
             YStride = ldy * sizeof(float),
         }.From(firstRow, sums);
         whole.Rows = rows;
+
+        // Members take tasks in turns: the first ones find nothing that was asked for.
+        var cold = panel < panels * _members;
+        var afterwards = panel + (panels * _members);
         for (var i = 0; i < panels; i++)
         {
             for (var block = 0; block < _blocks; block += WeightTile.BlocksMax)
@@ -83,7 +89,9 @@ internal sealed unsafe class Int8Weight : PanelWeight
                 run.ScaledSums += block;
                 run.Y = y + (i * PanelColumns);
                 run.Accumulate = block;
-                WeightTile.Decode(_stored, panel + i, block, (int)run.Blocks, tile, tile + WeightTile.BytesMax);
+                WeightTile.Decode(
+                    _stored, panel + i, i + 1 < panels ? panel + i + 1 : afterwards, block, (int)run.Blocks,
+                    cold && i == 0, tile, tile + WeightTile.BytesMax);
                 _kernel.Multiply(run);
             }
         }

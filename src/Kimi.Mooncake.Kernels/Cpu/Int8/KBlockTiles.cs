@@ -25,7 +25,7 @@ internal static unsafe class KBlockTiles
             ScalesAndMinima(rows.Columns(at), scales);
             for (var pair = 0; pair < 4; pair++)
             {
-                rows.Fetch(at, 144, pair);
+                rows.Fetch(block + (2 * pair), 2, at + (pair * 36), 36);
                 for (var half = 0; half < 2; half++)
                 {
                     var words = rows.Columns(at + 16 + (pair * 32) + (half * 16));
@@ -55,7 +55,7 @@ internal static unsafe class KBlockTiles
                 var target = bytes + (half * UpperGroups);
                 for (var pair = 0; pair < 4; pair++)
                 {
-                    rows.Fetch(at, 176, pair + (4 * half));
+                    rows.Fetch(block + pair + (4 * half), 1, at + ((pair + (4 * half)) * 22), 22);
                     var words = rows.Columns(at + 48 + (pair * 32) + (half * 16));
                     words.Low().Or(high.Bits(2 * pair, 0x01010101).Up(4)).Store(target);
                     words.High().Or(high.Bits((2 * pair) + 1, 0x01010101).Up(4)).Store(target + BlockBytes);
@@ -78,7 +78,7 @@ internal static unsafe class KBlockTiles
             var at = block / Parts * 210;
             for (var part = 0; part < 4; part++)
             {
-                rows.Fetch(at, 210, part);
+                rows.Fetch(block + (2 * part), 2, at + (part * 53), part == 3 ? 51 : 53);
 
                 // Part: which 128 values, and which 16 of each 32 of them.
                 var (upper, half) = (part >> 1, part & 1);

@@ -4,13 +4,20 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
+/// <summary>What to ask the memory for while rows are decoded; there are too many for the processor to foresee.</summary>
+/// <param name="Ahead">From the rows' bytes to others of the same stride that are wanted soon; 0 is none.</param>
+/// <param name="Next">Bytes in a row that are wanted later, from the second-level cache; null is none.</param>
+/// <param name="Share">Bytes of those for each block of 32 inputs.</param>
+internal readonly unsafe record struct TileFetch(long Ahead, nint Next, int Share);
+
 /// <summary>Sixteen stored rows that are decoded together.</summary>
 /// <param name="first">Where the first row's values begin.</param>
 /// <param name="stride">Bytes from one row to the next.</param>
-/// <param name="ahead">From what is read to what is to be fetched for later; 0 fetches nothing.</param>
-internal readonly unsafe struct TileRows(byte* first, long stride, long ahead)
+/// <param name="fetch">What to ask for meanwhile.</param>
+internal readonly unsafe struct TileRows(byte* first, long stride, TileFetch fetch)
 {
     private const int LineBytes = 64;
+    private readonly TileFetch _fetch = fetch;
 
     internal byte* First { get; } = first;
 
@@ -92,31 +99,45 @@ internal readonly unsafe struct TileRows(byte* first, long stride, long ahead)
         return Avx512F.UnpackLow(low01.AsUInt64(), low23.AsUInt64()).AsUInt32();
     }
 
-    /// <summary>
-    /// Asks for 64 of the bytes that lie ahead of a block: there are too many rows for the processor to foresee it, and
-    /// too many for it to fetch all of a large block at once. The end of the 64 is asked for, not the start, so that
-    /// the line in which a run ends is among them.
-    /// </summary>
-    /// <param name="offset">Where the block begins.</param>
-    /// <param name="bytes">Its bytes.</param>
-    /// <param name="part">Which 64 of them; nothing happens where there are not as many.</param>
+    /// <summary>Asks for the share of some of the rows' bytes of what is wanted.</summary>
+    /// <param name="block">First block of 32 inputs.</param>
+    /// <param name="blocks">Blocks, of less than 64 bytes in a row together.</param>
+    /// <param name="offset">Where their bytes begin in the rows, if those were in their order.</param>
+    /// <param name="bytes">Their bytes.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal void Fetch(int offset, int bytes, int part)
+    internal void Fetch(int block, int blocks, int offset, int bytes)
     {
-        if (Sse.IsSupported && ahead != 0 && part * LineBytes < bytes)
+        if (!Sse.IsSupported)
         {
-            FetchLines(First + ahead + offset + ((part + 1) * LineBytes) - 1, Stride);
+            return;
+        }
+
+        if (_fetch.Next != 0)
+        {
+            var at = (byte*)_fetch.Next + (block * _fetch.Share);
+            for (var end = at + (blocks * _fetch.Share); at < end; at += LineBytes)
+            {
+                Sse.Prefetch1(at);
+            }
+        }
+
+        // The end of each 64 bytes is asked for, not the start, so that the line in which a run ends is among them.
+        var last = offset + bytes - 1;
+        if (_fetch.Ahead != 0 && (last & (LineBytes - 1)) < bytes)
+        {
+            FetchLines(First + _fetch.Ahead + (last | (LineBytes - 1)), Stride);
         }
     }
 
-    /// <summary>The same for blocks smaller than lines: those that do not reach the next line ask for nothing.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal void FetchOnceALine(int offset, int bytes)
+    /// <summary>Asks for all the rows' bytes of a run that nobody asked for before.</summary>
+    internal void FetchRun(long bytes)
     {
-        var last = offset + bytes - 1;
-        if (Sse.IsSupported && ahead != 0 && (last & (LineBytes - 1)) < bytes)
+        if (Sse.IsSupported)
         {
-            FetchLines(First + ahead + (last | (LineBytes - 1)), Stride);
+            for (var offset = 0L; offset < bytes + LineBytes; offset += LineBytes)
+            {
+                FetchLines(First + Math.Min(offset, bytes - 1), Stride);
+            }
         }
     }
 

@@ -22,8 +22,9 @@ internal static unsafe class TileScales
         {
             var perWord = sizeof(uint) / TensorTypes.BlockBytes(scales.Type);
             var first = scales.RowOf(firstRow) + (firstBlock * sizeof(uint) / perWord);
-            var source = new TileRows(first, scales.Stride * (sizeof(uint) / perWord), ahead * (sizeof(uint) / perWord));
-            source.Fetch(0, blocks * (sizeof(uint) / perWord), 0);
+            var source = new TileRows(
+                first, scales.Stride * (sizeof(uint) / perWord), new TileFetch(ahead * (sizeof(uint) / perWord), 0, 0));
+            source.Fetch(0, blocks, 0, blocks * (sizeof(uint) / perWord));
             for (; block + (4 * perWord) <= blocks; block += 4 * perWord)
             {
                 var words = source.Columns(block / perWord * sizeof(uint));

@@ -51,6 +51,8 @@ internal static unsafe class WeightTile
     internal const int SecondAt = 1152;
     internal const int ScaleBytes = 128;
 
+    private const int LongRowBytes = 3072;
+
     /// <summary>Most blocks of a call.</summary>
     internal const int BlocksMax = 16;
 
@@ -65,22 +67,21 @@ internal static unsafe class WeightTile
     /// <summary>Decodes a run of inputs of a panel.</summary>
     /// <param name="data">Stored matrix of a type that has a <see cref="TileFormat"/>.</param>
     /// <param name="panel">Index of the panel.</param>
+    /// <param name="nextPanel">The panel that is likely to be the next one.</param>
     /// <param name="firstBlock">First block of 32 inputs; a multiple of the type's own block.</param>
     /// <param name="blocks">Blocks, at most <see cref="BlocksMax"/>; whole blocks of the type.</param>
+    /// <param name="cold">Whether nobody asked for the panel before.</param>
     /// <param name="tile">Receives them, aligned to 64 bytes.</param>
     /// <param name="staging"><see cref="StagingBytes"/> bytes of working memory.</param>
     internal static void Decode(
-        in TensorData data, int panel, int firstBlock, int blocks, byte* tile, byte* staging)
+        in TensorData data, int panel, int nextPanel, int firstBlock, int blocks, bool cold, byte* tile, byte* staging)
     {
         var firstRow = (long)panel * Outputs;
-        var there = Math.Min(Outputs, data.Rows - firstRow);
+        var there = (int)Math.Min(Outputs, data.Rows - firstRow);
         var source = data.At(firstRow, firstBlock * BlockValues);
         var stride = TensorTypes.RowBytes(data.Type, data.Columns);
         var runBytes = TensorTypes.RowBytes(data.Type, blocks * BlockValues);
-        var rowEnds = (long)(firstBlock + blocks) * BlockValues == data.Columns;
-        var lastPanel = firstRow + (2 * Outputs) > data.Rows;
-        var ahead = Ahead(rowEnds, lastPanel, runBytes, stride);
-        var scalesAhead = Ahead(rowEnds, lastPanel, blocks, data.Columns / BlockValues);
+        var fetch = Fetch(data, panel, nextPanel, firstBlock, blocks, cold, out var scalesAhead);
         if (there < Outputs)
         {
             for (var row = 0; row < there; row++)
@@ -90,32 +91,55 @@ internal static unsafe class WeightTile
 
             new Span<byte>(staging + (there * runBytes), checked((int)((Outputs - there) * runBytes))).Clear();
             source = staging;
-            (stride, ahead) = (runBytes, 0);
+            stride = runBytes;
+            fetch = default;
+        }
+
+        if (cold && firstBlock == 0)
+        {
+            new TileRows(source, stride, fetch).FetchRun(runBytes);
+            new TileRows(source + (HalfOutputs * stride), stride, fetch).FetchRun(runBytes);
         }
 
         for (var half = 0; half < 2; half++)
         {
-            var rows = new TileRows(source + (half * HalfOutputs * stride), stride, ahead);
+            var rows = new TileRows(source + (half * HalfOutputs * stride), stride, fetch);
+            Half(data.Type, rows, blocks, tile, half);
             if (data.Type == TensorType.Int4Group32)
             {
-                var count = (int)Math.Clamp(there - (half * HalfOutputs), 0, HalfOutputs);
-                BlockTiles.Int4(rows, blocks, tile + (half * HalfBytes));
+                var count = Math.Clamp(there - (half * HalfOutputs), 0, HalfOutputs);
                 TileScales.Stored(
                     data.Scales, firstRow + (half * HalfOutputs), count, firstBlock, blocks, scalesAhead,
                     tile + ScalesAt + (half * ScaleBytes / 2));
             }
-            else
-            {
-                Half(data.Type, rows, blocks, tile, half);
-            }
+
+            fetch = fetch with { Next = fetch.Next == 0 ? 0 : fetch.Next + (nint)(HalfOutputs * runBytes) };
         }
     }
 
-    /// <summary>From a place in the run to the same place in the run that is likely to be next; 0 where none is.</summary>
-    private static long Ahead(bool rowEnds, bool lastPanel, long run, long stride)
+    /// <summary>
+    /// Long rows are asked for run by run, short ones a panel at a time in the order of memory, which costs fewer
+    /// translations of addresses.
+    /// </summary>
+    private static TileFetch Fetch(
+        in TensorData data, int panel, int nextPanel, int firstBlock, int blocks, bool cold, out long scalesAhead)
     {
-        // After the end of a row comes the start of the next panel, which is further down by its rows.
-        return !rowEnds ? run : lastPanel ? 0 : (Outputs * stride) - (stride - run);
+        var stride = TensorTypes.RowBytes(data.Type, data.Columns);
+        var runBytes = TensorTypes.RowBytes(data.Type, blocks * BlockValues);
+        var scales = data.Columns / BlockValues;
+        var rowEnds = firstBlock + blocks == scales;
+        var isNext = nextPanel != panel && (nextPanel + 1L) * Outputs <= data.Rows;
+        var down = (nextPanel - panel) * (long)Outputs;
+        scalesAhead = !rowEnds ? blocks : isNext ? (down * scales) - (scales - blocks) : 0;
+        if (stride >= LongRowBytes)
+        {
+            return new TileFetch(!rowEnds ? runBytes : isNext ? (down * stride) - (stride - runBytes) : 0, 0, 0);
+        }
+
+        var next = isNext
+            ? (nint)data.At((long)nextPanel * Outputs, 0) + (nint)(Outputs * runBytes / blocks * firstBlock)
+            : 0;
+        return new TileFetch(cold && !rowEnds ? runBytes : 0, next, (int)(HalfOutputs * runBytes / blocks));
     }
 
     private static void Half(TensorType type, in TileRows rows, int blocks, byte* tile, int half)
@@ -141,6 +165,9 @@ internal static unsafe class WeightTile
                 break;
             case TensorType.MXFP4:
                 BlockTiles.Mxfp4(rows, blocks, bytes, scales);
+                break;
+            case TensorType.Int4Group32:
+                BlockTiles.Int4(rows, blocks, bytes);
                 break;
             case TensorType.Q4_K:
                 KBlockTiles.Q4(rows, blocks, bytes, scales);
