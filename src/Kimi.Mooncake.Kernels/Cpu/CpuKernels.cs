@@ -18,6 +18,7 @@ public sealed class CpuKernels : IKernels
     private readonly PrefillAttention _prefill;
     private readonly DecodeAttention _decode;
     private readonly Bf16Kernels? _bf16;
+    private readonly Bf16PrefillAttention? _bf16Prefill;
 
     /// <summary>Starts the threads.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of its range.</exception>
@@ -41,7 +42,11 @@ public sealed class CpuKernels : IKernels
         _rope = new RopeJob(Team);
         _prefill = new PrefillAttention(Team);
         _decode = new DecodeAttention(Team);
-        _bf16 = options.Arithmetic == CpuArithmetic.Fast ? new Bf16Kernels(options.Path) : null;
+        if (options.Arithmetic == CpuArithmetic.Fast)
+        {
+            _bf16 = new Bf16Kernels(options.Path);
+            _bf16Prefill = new Bf16PrefillAttention(Team, _bf16);
+        }
     }
 
     /// <summary>Kernels of <see cref="CpuArithmetic.Exact"/>.</summary>
@@ -97,6 +102,11 @@ public sealed class CpuKernels : IKernels
     public AttentionWeight PackAttention(AttentionProjections projections)
     {
         ArgumentNullException.ThrowIfNull(projections);
+        if (_bf16 is not null && !(IsSingle(projections.Key(0)) && IsSingle(projections.Value(0))))
+        {
+            return new StoredAttentionWeight(projections) { Bf16 = projections };
+        }
+
         return _budget.TryTake(PackedAttentionWeight.SizeBytes(projections.Shape))
             ? new PackedAttentionWeight(projections, _budget)
             : new StoredAttentionWeight(projections);
@@ -182,7 +192,14 @@ public sealed class CpuKernels : IKernels
     {
         var panels = KernelArguments.Own<PanelAttentionWeight>(weight);
         KernelArguments.CheckPrefill(panels.Shape, kv, layer, blockTable, firstPosition, q, output);
-        _prefill.Run(panels, kv, layer, blockTable, firstPosition, q, output, cancellation);
+        if (panels.Bf16 is { } projections)
+        {
+            _bf16Prefill!.Run(projections, kv, layer, blockTable, firstPosition, q, output, cancellation);
+        }
+        else
+        {
+            _prefill.Run(panels, kv, layer, blockTable, firstPosition, q, output, cancellation);
+        }
     }
 
     /// <inheritdoc />
@@ -208,6 +225,9 @@ public sealed class CpuKernels : IKernels
         _feedForward.Dispose();
         _rope.Dispose();
         _prefill.Dispose();
+        _bf16Prefill?.Dispose();
         _decode.Dispose();
     }
+
+    private static bool IsSingle(in TensorData stored) => stored.Type is TensorType.F32 or TensorType.F16;
 }

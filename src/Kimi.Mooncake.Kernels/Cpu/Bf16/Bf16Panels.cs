@@ -46,7 +46,7 @@ internal static unsafe class Bf16Panels
 
     /// <summary>Rounds two rows of 16-value vectors to the pairs of one row of a panel.</summary>
     /// <param name="even">Value of even k for each column.</param>
-    /// <param name="odd">Value of odd k for each column.</param>
+    /// <param name="odd">Value of odd k for each column; null where there is none, which makes zeros.</param>
     /// <param name="columns">Columns, a multiple of 16.</param>
     /// <param name="pairs">Receives them.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -55,12 +55,14 @@ internal static unsafe class Bf16Panels
         for (var i = 0; i < columns; i += Side)
         {
             var low = Rounded(Vector512.Load(even + i)) >> 16;
-            var high = Rounded(Vector512.Load(odd + i)) & Vector512.Create(0xffff0000u);
+            var high = odd == null
+                ? Vector512<uint>.Zero
+                : Rounded(Vector512.Load(odd + i)) & Vector512.Create(0xffff0000u);
             (low | high).Store(pairs + i);
         }
     }
 
-    /// <summary>Bfloat16 in the upper half of each value, halves to even; whatever is in the lower.</summary>
+    /// <summary>Bfloat16 in the upper half of each number, halves to even; anything in the lower half.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector512<uint> Rounded(Vector512<float> x)
     {
