@@ -6,7 +6,8 @@ using Kimi.Mooncake.Kernels.Reference;
 namespace Kimi.Mooncake.Kernels.Tests;
 
 /// <summary>
-/// Prefill attention in bfloat16: a row's bits depend on the row alone, on every path, and are close to the exact result.
+/// Prefill attention in bfloat16: a row's bits depend on the row alone, on every path, and are close to the exact
+/// result.
 /// </summary>
 internal sealed class Bf16PrefillTests
 {

@@ -30,8 +30,8 @@ internal static class Bf16Chain
     internal static float Widen(ushort value) => Flush(BitConverter.UInt32BitsToSingle((uint)value << HalfBits));
 
     /// <summary>
-    /// <c>start + sum of a[k] * b[k]</c>: pairs of k ascending, the odd one of a pair first; an odd last value is paired
-    /// with zeros.
+    /// <c>start + sum of a[k] * b[k]</c>: pairs of k ascending, the odd one of a pair first; an odd last value is
+    /// paired with zeros.
     /// </summary>
     internal static float Sum(ReadOnlySpan<ushort> a, ReadOnlySpan<ushort> b, float start = 0)
     {

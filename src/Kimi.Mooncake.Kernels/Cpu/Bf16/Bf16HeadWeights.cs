@@ -52,7 +52,9 @@ internal sealed unsafe class Bf16HeadWeights : IDisposable
     /// <summary>A head's <c>[nope][latent]</c>: left factor that makes keys from latents.</summary>
     internal ushort* KeyRows(int head) => _keys + ((long)head * _shape.NopeDimension * LatentStride);
 
-    /// <summary>Panel of a head's values, <c>[latent pair][32][2]</c>: right factor that makes values from latents.</summary>
+    /// <summary>
+    /// Panel of a head's values, <c>[latent pair][32][2]</c>: right factor that makes values from latents.
+    /// </summary>
     internal uint* ValuePanel(int head, int panel) =>
         _values + ((((long)head * ValuePanels) + panel) * LatentPairs * Panel);
 

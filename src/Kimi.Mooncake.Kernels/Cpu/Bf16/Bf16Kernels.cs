@@ -3,8 +3,8 @@ using Kimi.Mooncake.Kernels.Cpu.Generated;
 namespace Kimi.Mooncake.Kernels.Cpu.Bf16;
 
 /// <summary>
-/// Products of bfloat16 rows with panels <c>[k / 2][32][2]</c> of bfloat16, summed in single precision. Every element is
-/// one chain: for each pair of k ascending, <c>sum = fma(odd, odd, sum)</c>, then <c>sum = fma(even, even, sum)</c>,
+/// Products of bfloat16 rows with panels <c>[k / 2][32][2]</c> of bfloat16, summed in single precision. Every element
+/// is one chain: for each pair of k ascending, <c>sum = fma(odd, odd, sum)</c>, then <c>sum = fma(even, even, sum)</c>,
 /// where inputs and sums below the smallest normal number are zeros. The bits are the same on every path.
 /// </summary>
 internal sealed unsafe class Bf16Kernels

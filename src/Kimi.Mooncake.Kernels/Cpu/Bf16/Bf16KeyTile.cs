@@ -42,7 +42,7 @@ internal sealed unsafe class Bf16KeyTile : IDisposable
         _expand = Expand;
     }
 
-    /// <summary>Pairs of a key's values: those that are not rotated, padded to whole pairs, then those that are.</summary>
+    /// <summary>Pairs of a key's values: those not rotated, padded to whole pairs, then the rotated ones.</summary>
     internal int KeyPairs => NopePairs + RopePairs;
 
     private int NopePairs => (_shape.NopeDimension + 1) / 2;

@@ -14,7 +14,7 @@ internal static unsafe class Bf16Panels
     private const int LineBytes = 64;
     private const int LineValues = LineBytes / sizeof(ushort);
 
-    /// <summary>Panel of up to 32 rows: row <c>n</c> becomes column <c>n</c>, columns without a row are zeros.</summary>
+    /// <summary>Panel of up to 32 rows: row <c>n</c> becomes column <c>n</c>; columns without a row are 0.</summary>
     /// <param name="rows">First row.</param>
     /// <param name="stride">Values from one row to the next.</param>
     /// <param name="count">Rows, 1 to 32.</param>
