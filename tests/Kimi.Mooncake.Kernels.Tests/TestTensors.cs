@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Kernels.Quantization;
 
 namespace Kimi.Mooncake.Kernels.Tests;
 
@@ -53,6 +54,25 @@ internal sealed class TestTensors(int seed) : IDisposable
         var buffer = Own(new NativeBuffer((long)values.Length * sizeof(float)));
         MemoryMarshal.AsBytes(values.AsSpan()).CopyTo(buffer.Span(0, values.Length * sizeof(float)));
         return buffer.Tensor(0, TensorType.F32, rows, columns);
+    }
+
+    /// <summary>Random values rounded to what a type stores.</summary>
+    internal TensorData Rounded(TensorType type, int rows, int columns, float scale = 1)
+    {
+        var buffer = Own(new NativeBuffer(TensorData.SizeBytes(type, rows, columns)));
+        var values = new float[columns];
+        var rowBytes = (int)TensorTypes.RowBytes(type, columns);
+        for (var row = 0; row < rows; row++)
+        {
+            foreach (ref var value in values.AsSpan())
+            {
+                value = NextValue() * scale;
+            }
+
+            TensorEncoder.EncodeRow(type, values, buffer.Span((long)row * rowBytes, rowBytes));
+        }
+
+        return buffer.Tensor(0, type, rows, columns);
     }
 
     /// <summary>Random bytes as a stored matrix of any type; its scales are finite, so that all values are.</summary>

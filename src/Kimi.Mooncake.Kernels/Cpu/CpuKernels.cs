@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using Kimi.Mooncake.Kernels.Cpu.Absorbed;
 using Kimi.Mooncake.Kernels.Cpu.Bf16;
 using Kimi.Mooncake.Kernels.Cpu.Int8;
 
@@ -19,6 +20,7 @@ public sealed class CpuKernels : IKernels
     private readonly DecodeAttention _decode;
     private readonly Bf16Kernels? _bf16;
     private readonly Bf16PrefillAttention? _bf16Prefill;
+    private readonly Bf16DecodeAttention? _bf16Decode;
 
     /// <summary>Starts the threads.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of its range.</exception>
@@ -46,6 +48,7 @@ public sealed class CpuKernels : IKernels
         {
             _bf16 = new Bf16Kernels(options.Path);
             _bf16Prefill = new Bf16PrefillAttention(Team, _bf16);
+            _bf16Decode = new Bf16DecodeAttention(Team, new LatentKernels(options.Path));
         }
     }
 
@@ -102,9 +105,9 @@ public sealed class CpuKernels : IKernels
     public AttentionWeight PackAttention(AttentionProjections projections)
     {
         ArgumentNullException.ThrowIfNull(projections);
-        if (_bf16 is not null && !(IsSingle(projections.Key(0)) && IsSingle(projections.Value(0))))
+        if (_bf16Decode is not null && !projections.HasFullPrecision)
         {
-            return new StoredAttentionWeight(projections) { Bf16 = projections };
+            return new RoundedAttentionWeight(projections);
         }
 
         return _budget.TryTake(PackedAttentionWeight.SizeBytes(projections.Shape))
@@ -192,9 +195,9 @@ public sealed class CpuKernels : IKernels
     {
         var panels = KernelArguments.Own<PanelAttentionWeight>(weight);
         KernelArguments.CheckPrefill(panels.Shape, kv, layer, blockTable, firstPosition, q, output);
-        if (panels.Bf16 is { } projections)
+        if (panels is RoundedAttentionWeight rounded)
         {
-            _bf16Prefill!.Run(projections, kv, layer, blockTable, firstPosition, q, output, cancellation);
+            _bf16Prefill!.Run(rounded.Projections, kv, layer, blockTable, firstPosition, q, output, cancellation);
         }
         else
         {
@@ -214,7 +217,14 @@ public sealed class CpuKernels : IKernels
     {
         var panels = KernelArguments.Own<PanelAttentionWeight>(weight);
         KernelArguments.CheckDecode(panels.Shape, kv, layer, blockTables, rows, q, output);
-        _decode.Run(panels, kv, layer, blockTables, rows, q, output);
+        if (panels is RoundedAttentionWeight rounded)
+        {
+            _bf16Decode!.Run(rounded, kv, layer, blockTables, rows, q, output);
+        }
+        else
+        {
+            _decode.Run(panels, kv, layer, blockTables, rows, q, output);
+        }
     }
 
     /// <inheritdoc />
@@ -227,7 +237,6 @@ public sealed class CpuKernels : IKernels
         _prefill.Dispose();
         _bf16Prefill?.Dispose();
         _decode.Dispose();
+        _bf16Decode?.Dispose();
     }
-
-    private static bool IsSingle(in TensorData stored) => stored.Type is TensorType.F32 or TensorType.F16;
 }

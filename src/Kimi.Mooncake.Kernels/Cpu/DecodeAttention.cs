@@ -1,5 +1,6 @@
 using System.Runtime.Intrinsics;
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Kernels.Cpu.Absorbed;
 
 namespace Kimi.Mooncake.Kernels.Cpu;
 
@@ -9,7 +10,6 @@ namespace Kimi.Mooncake.Kernels.Cpu;
 /// </summary>
 internal sealed unsafe class DecodeAttention : IDisposable
 {
-    private const int RangeKeys = 1024;
     private const int TileKeys = 256;
 
     // Sixteen more than a tile, to keep the rows out of each other's cache sets.
@@ -21,13 +21,12 @@ internal sealed unsafe class DecodeAttention : IDisposable
     private readonly TeamTask _attend;
     private readonly TeamTask _merge;
     private readonly TeamTask _raise;
+    private readonly DecodeRanges _ranges = new();
     private readonly Scratch _queryScratch = new();
     private readonly Scratch _partialScratch = new();
     private readonly Scratch _latentScratch = new();
     private readonly Scratch _memberScratch = new();
     private readonly Scratch _weightScratch = new();
-    private (int Row, int Start)[] _ranges = [];
-    private int[] _firstRanges = [];
 
     private PanelAttentionWeight _weight = null!;
     private AttentionShape _shape = null!;
@@ -82,9 +81,9 @@ internal sealed unsafe class DecodeAttention : IDisposable
     {
         (_weight, _shape, _kv, _layer, _q, _output) = (weight, weight.Shape, kv, layer, q, output);
         _scale = (float)(_shape.Scale / Math.Log(2));
-        var rangeCount = CutRanges(rows, out var keys);
+        _ranges.Cut(rows);
         _queries = _queryScratch.Take((long)rows.Length * QueryStride);
-        _partials = _partialScratch.Take((long)rangeCount * PartialStride);
+        _partials = _partialScratch.Take((long)_ranges.Count * PartialStride);
         _latents = _latentScratch.Take((long)rows.Length * LatentStride);
         _heads = _weightScratch.Take(_team.MemberCount * weight.ScratchValues);
         _members = _memberScratch.Take(_team.MemberCount * MemberStride);
@@ -96,8 +95,8 @@ internal sealed unsafe class DecodeAttention : IDisposable
             var heads = _shape.HeadCount;
             var latentWork = (long)rows.Length * heads * _shape.LatentRank;
             _team.Run(_absorb, heads, latentWork * _shape.NopeDimension);
-            _team.Run(_attend, rangeCount, keys * heads * (CachedColumns + _shape.LatentRank));
-            _team.Run(_merge, rows.Length, (long)rangeCount * LatentStride);
+            _team.Run(_attend, _ranges.Count, _ranges.Keys * heads * (CachedColumns + _shape.LatentRank));
+            _team.Run(_merge, rows.Length, (long)_ranges.Count * LatentStride);
             _team.Run(_raise, heads, latentWork * _shape.ValueDimension);
         }
 
@@ -112,39 +111,6 @@ internal sealed unsafe class DecodeAttention : IDisposable
         _latentScratch.Dispose();
         _memberScratch.Dispose();
         _weightScratch.Dispose();
-    }
-
-    private int CutRanges(ReadOnlySpan<DecodeRow> rows, out long keys)
-    {
-        if (_firstRanges.Length < rows.Length + 1)
-        {
-            _firstRanges = new int[rows.Length + 1];
-        }
-
-        keys = 0;
-        for (var row = 0; row < rows.Length; row++)
-        {
-            var ranges = (rows[row].ContextLength + RangeKeys - 1) / RangeKeys;
-            _firstRanges[row + 1] = _firstRanges[row] + ranges;
-            keys += rows[row].ContextLength;
-        }
-
-        var count = _firstRanges[rows.Length];
-        if (_ranges.Length < count)
-        {
-            // Twice the need, as contexts grow by a range every 1024 steps.
-            _ranges = new (int, int)[2 * count];
-        }
-
-        for (var row = 0; row < rows.Length; row++)
-        {
-            for (var range = _firstRanges[row]; range < _firstRanges[row + 1]; range++)
-            {
-                _ranges[range] = (row, (range - _firstRanges[row]) * RangeKeys);
-            }
-        }
-
-        return count;
     }
 
     /// <summary>All rows' queries of a head in the latent space; the rotated part behind, then zeros.</summary>
@@ -170,7 +136,7 @@ internal sealed unsafe class DecodeAttention : IDisposable
     private void AttendTask(int task, int member)
     {
         var (row, start) = _ranges[task];
-        var end = Math.Min(start + RangeKeys, _rows[row].ContextLength);
+        var end = Math.Min(start + DecodeRanges.RangeKeys, _rows[row].ContextLength);
         var partial = _partials + ((long)task * PartialStride);
         var heads = _shape.HeadCount;
         new Span<float>(partial, PartialStride).Clear();
@@ -245,7 +211,7 @@ internal sealed unsafe class DecodeAttention : IDisposable
         {
             var state = LatentStride + head;
             var max = float.NegativeInfinity;
-            for (var range = _firstRanges[row]; range < _firstRanges[row + 1]; range++)
+            for (var range = _ranges.First(row); range < _ranges.First(row + 1); range++)
             {
                 max = MathF.Max(max, _partials[((long)range * PartialStride) + state]);
             }
@@ -253,7 +219,7 @@ internal sealed unsafe class DecodeAttention : IDisposable
             var latent = _latents + ((long)row * LatentStride) + (head * _weight.PaddedLatent);
             new Span<float>(latent, _weight.PaddedLatent).Clear();
             var sum = 0f;
-            for (var range = _firstRanges[row]; range < _firstRanges[row + 1]; range++)
+            for (var range = _ranges.First(row); range < _ranges.First(row + 1); range++)
             {
                 var partial = _partials + ((long)range * PartialStride);
                 var factor = VectorMath.Exp2(Vector512.Create(partial[state] - max));

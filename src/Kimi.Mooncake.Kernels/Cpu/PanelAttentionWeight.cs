@@ -8,9 +8,6 @@ internal abstract unsafe class PanelAttentionWeight(AttentionShape shape) : Atte
 {
     public override AttentionShape Shape { get; } = shape;
 
-    /// <summary>The up-projections where attention is to be computed in bfloat16, else null.</summary>
-    internal AttentionProjections? Bf16 { get; init; }
-
     /// <summary>Values of a head's output, padded.</summary>
     internal int PaddedValue { get; } = Padded(shape.ValueDimension);
 

@@ -26,6 +26,12 @@ internal static unsafe class ScoreKernels
         for (var key = 0; key < keyCount; key += Side)
         {
             var lastKey = Math.Min(Side, keyCount - key) - 1;
+            if (queryCount == 1)
+            {
+                Score1By4(queries, keys + ((long)key * length), lastKey, length, scores + key);
+                continue;
+            }
+
             for (var query = 0; query < queryCount; query += Side)
             {
                 var lastQuery = Math.Min(Side, queryCount - query) - 1;
@@ -34,6 +40,25 @@ internal static unsafe class ScoreKernels
                     scores + (query * scoreStride) + key, scoreStride);
             }
         }
+    }
+
+    /// <summary>One query by four keys; missing keys repeat the last.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Score1By4(float* query, float* keys, int lastKey, int length, float* scores)
+    {
+        int k1 = Math.Min(1, lastKey), k2 = Math.Min(2, lastKey), k3 = Math.Min(Side - 1, lastKey);
+        float* y0 = keys, y1 = keys + (k1 * length), y2 = keys + (k2 * length), y3 = keys + (k3 * length);
+        Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default;
+        for (var i = 0L; i < length; i += Lanes)
+        {
+            var u = Load(query + i);
+            s0 = Fma(u, Load(y0 + i), s0);
+            s1 = Fma(u, Load(y1 + i), s1);
+            s2 = Fma(u, Load(y2 + i), s2);
+            s3 = Fma(u, Load(y3 + i), s3);
+        }
+
+        Store(scores, k1, k2, k3, s0, s1, s2, s3);
     }
 
     /// <summary>Four queries by four keys; missing ones repeat the last.</summary>

@@ -1,0 +1,263 @@
+using System.Runtime.Intrinsics;
+
+namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
+
+/// <summary>
+/// Attention of single rows in the absorbed form with products in bfloat16 and sums in single precision. Queries are
+/// rounded once they are in the latent space; cached rows are read where they lie if the pool holds bfloat16; the
+/// weights of a tile are rounded, and zero below 2^-40 of the greatest. A row's context is cut into ranges that are
+/// worked on side by side, where there are few of them by groups of heads too; results are merged in ascending order.
+/// </summary>
+internal sealed unsafe class Bf16DecodeAttention : IDisposable
+{
+    private const int Lanes = MicroKernels.Lanes;
+    private const int Group = LatentKernels.Heads;
+
+    // Work is given in multiply-adds of single precision; bfloat16 takes a quarter of their time.
+    private const int WorkShare = 4;
+
+    // Tasks for each thread that even out by themselves.
+    private const int TasksPerMember = 4;
+
+    private readonly WorkerTeam _team;
+    private readonly LatentTiles _tiles;
+    private readonly TeamTask _absorb;
+    private readonly TeamTask _attend;
+    private readonly TeamTask _raise;
+    private readonly DecodeRanges _ranges = new();
+    private readonly Scratch _queryScratch = new();
+    private readonly Scratch _partialScratch = new();
+    private readonly Scratch _memberScratch = new();
+
+    private RoundedAttentionWeight _weight = null!;
+    private AttentionShape _shape = null!;
+    private PagedKvMemory _kv = null!;
+    private int* _tables;
+    private DecodeRow* _rows;
+    private MatrixView _q;
+    private MatrixView _output;
+    private int _layer;
+    private float _scale;
+    private int _groups;
+    private int _splits;
+    private int _queryStride;
+    private int _sumStride;
+    private ushort* _queries;
+    private float* _partials;
+    private float* _members;
+    private long _memberStride;
+
+    internal Bf16DecodeAttention(WorkerTeam team, LatentKernels kernels)
+    {
+        _team = team;
+        _tiles = new LatentTiles(kernels);
+        _absorb = AbsorbTask;
+        _attend = AttendTask;
+        _raise = RaiseTask;
+    }
+
+    private int PaddedHeads => _groups * Group;
+
+    /// <summary>Values of a range's result: each head's latent, then all maxima, then all sums.</summary>
+    private long PartialStride => ((long)PaddedHeads * _sumStride) + (2 * PaddedHeads);
+
+    internal void Run(
+        RoundedAttentionWeight weight,
+        PagedKvMemory kv,
+        int layer,
+        ReadOnlySpan<int> blockTables,
+        ReadOnlySpan<DecodeRow> rows,
+        in MatrixView q,
+        in MatrixView output)
+    {
+        (_weight, _shape, _kv, _layer, _q, _output) = (weight, weight.Shape, kv, layer, q, output);
+        _scale = (float)(_shape.Scale / Math.Log(2));
+        _ranges.Cut(rows);
+        _groups = (_shape.HeadCount + Group - 1) / Group;
+        _queryStride = LatentTiles.Padded(_shape.LatentRank + _shape.RopeDimension);
+        _sumStride = LatentTiles.Padded(_shape.LatentRank);
+        _splits = Splits();
+        TakeScratch(rows.Length);
+        fixed (int* tables = blockTables)
+        fixed (DecodeRow* rowData = rows)
+        {
+            _tables = tables;
+            _rows = rowData;
+            var heads = _shape.HeadCount;
+            var latentWork = (long)rows.Length * heads * _shape.LatentRank;
+            _team.Run(_absorb, PaddedHeads, latentWork * _shape.NopeDimension);
+            _team.Run(
+                _attend, _ranges.Count * _splits,
+                _ranges.Keys * heads * (_shape.RopeDimension + (2 * _shape.LatentRank)) / WorkShare);
+            _team.Run(
+                _raise, heads, (latentWork * _shape.ValueDimension) + (_ranges.Count * (long)heads * _sumStride));
+        }
+
+        GC.KeepAlive(weight);
+        GC.KeepAlive(kv);
+    }
+
+    public void Dispose()
+    {
+        _queryScratch.Dispose();
+        _partialScratch.Dispose();
+        _memberScratch.Dispose();
+    }
+
+    /// <summary>Parts of a range's heads that are tasks of their own, so that few ranges keep all threads busy.</summary>
+    private int Splits()
+    {
+        var members = _team.MemberCount;
+        var splits = 1;
+        while (splits < _groups && _ranges.Count * splits % members != 0
+            && _ranges.Count * splits < TasksPerMember * members)
+        {
+            splits = Math.Min(2 * splits, _groups);
+        }
+
+        return splits;
+    }
+
+    private void TakeScratch(int rows)
+    {
+        var latents = (long)rows * LatentTiles.Padded(_shape.LatentRank);
+        var nopes = (long)rows * PanelAttentionWeight.Padded(_shape.NopeDimension);
+        _memberStride = LatentTiles.Padded(checked((int)Math.Max(
+            _weight.AbsorbedScratchValues + (2 * _sumStride) + latents + nopes, LatentTiles.ScratchValues(_queryStride))));
+        _queries = (ushort*)_queryScratch.Take((long)rows * PaddedHeads * _queryStride / 2);
+        _partials = _partialScratch.Take(_ranges.Count * PartialStride);
+        _members = _memberScratch.Take(_team.MemberCount * _memberStride);
+    }
+
+    private ushort* Queries(int row, int head) => _queries + ((((long)row * PaddedHeads) + head) * _queryStride);
+
+    /// <summary>All rows' queries of a head in the latent space, the rotated part behind, rounded; then zeros.</summary>
+    private void AbsorbTask(int head, int member)
+    {
+        if (head >= _shape.HeadCount)
+        {
+            for (var row = 0; row < _q.Rows; row++)
+            {
+                new Span<ushort>(Queries(row, head), _queryStride).Clear();
+            }
+
+            return;
+        }
+
+        var (nope, latent, rope) = (_shape.NopeDimension, _shape.LatentRank, _shape.RopeDimension);
+        var padded = PanelAttentionWeight.Padded(nope);
+        var nopes = _members + (member * _memberStride);
+        var latents = nopes + ((long)_q.Rows * padded);
+        var q = _q.Data + (head * _shape.QueryDimension);
+        for (var row = 0; row < _q.Rows; row++)
+        {
+            var target = new Span<float>(nopes + ((long)row * padded), padded);
+            new ReadOnlySpan<float>(q + ((long)row * _q.Stride), nope).CopyTo(target);
+            target[nope..].Clear();
+        }
+
+        _weight.Absorb(head, nopes, _q.Rows, latents, latents + ((long)_q.Rows * _sumStride));
+        for (var row = 0; row < _q.Rows; row++)
+        {
+            var target = Queries(row, head);
+            ActivationRows.EncodeBf16(latents + ((long)row * _weight.PaddedLatent), latent, target, latent);
+            ActivationRows.EncodeBf16(
+                q + ((long)row * _q.Stride) + nope, rope, target + latent, _queryStride - latent);
+        }
+    }
+
+    /// <summary>Some heads over one range of one row.</summary>
+    private void AttendTask(int task, int member)
+    {
+        var (index, split) = Math.DivRem(task, _splits);
+        var (row, start) = _ranges[index];
+        var groups = (_groups + _splits - 1) / _splits;
+        var (first, end) = (split * groups, Math.Min((split + 1) * groups, _groups));
+        if (first >= end)
+        {
+            return;
+        }
+
+        var partial = _partials + (index * PartialStride);
+        var maxima = partial + ((long)PaddedHeads * _sumStride);
+        new Span<float>(partial + ((long)first * Group * _sumStride), (end - first) * Group * _sumStride).Clear();
+        new Span<float>(maxima + (first * Group), (end - first) * Group).Fill(float.NegativeInfinity);
+        new Span<float>(maxima + PaddedHeads + (first * Group), (end - first) * Group).Clear();
+        var tile = new LatentTile
+        {
+            Kv = _kv,
+            Layer = _layer,
+            Table = _tables + _rows[row].TableOffset,
+            RangeEnd = Math.Min(start + DecodeRanges.RangeKeys, _rows[row].ContextLength),
+            Queries = Queries(row, first * Group),
+            QueryStride = _queryStride,
+            Latents = _shape.LatentRank,
+            Groups = end - first,
+            Scale = _scale,
+            Sums = partial + ((long)first * Group * _sumStride),
+            SumStride = _sumStride,
+            Maxima = maxima + (first * Group),
+            WeightSums = maxima + PaddedHeads + (first * Group),
+            Scratch = _members + (member * _memberStride),
+        };
+        for (; start < tile.RangeEnd; start += LatentKernels.TileKeys)
+        {
+            tile.Start = start;
+            _tiles.Attend(tile);
+        }
+    }
+
+    /// <summary>All rows' results of a head: ranges merged, then raised from the latent space.</summary>
+    private void RaiseTask(int head, int member)
+    {
+        var latents = _members + (member * _memberStride);
+        var ordered = latents + ((long)_q.Rows * _weight.PaddedLatent);
+        for (var row = 0; row < _q.Rows; row++)
+        {
+            Merge(row, head, ordered);
+            new ReadOnlySpan<float>(ordered, _shape.LatentRank).CopyTo(
+                new Span<float>(latents + ((long)row * _weight.PaddedLatent), _shape.LatentRank));
+            new Span<float>(
+                latents + ((long)row * _weight.PaddedLatent) + _shape.LatentRank,
+                _weight.PaddedLatent - _shape.LatentRank).Clear();
+        }
+
+        _weight.Raise(
+            head, latents, _q.Rows, _output.Data + (head * _shape.ValueDimension), _output.Stride, ordered);
+    }
+
+    /// <summary>The latent of a head, from the ranges of its row in ascending order.</summary>
+    private void Merge(int row, int head, float* ordered)
+    {
+        var (first, end) = (_ranges.First(row), _ranges.First(row + 1));
+        var sums = _partials + ((long)head * _sumStride);
+        var state = _partials + ((long)PaddedHeads * _sumStride) + head;
+        var max = float.NegativeInfinity;
+        for (var range = first; range < end; range++)
+        {
+            max = MathF.Max(max, state[range * PartialStride]);
+        }
+
+        var merged = ordered + _sumStride;
+        new Span<float>(merged, _sumStride).Clear();
+        var sum = 0f;
+        for (var range = first; range < end; range++)
+        {
+            var at = range * PartialStride;
+            var factor = VectorMath.Exp2(Vector512.Create(state[at] - max));
+            sum = MathF.FusedMultiplyAdd(state[at + PaddedHeads], factor.ToScalar(), sum);
+            for (var j = 0; j < _sumStride; j += Lanes)
+            {
+                Vector512.FusedMultiplyAdd(Vector512.Load(sums + at + j), factor, Vector512.Load(merged + j))
+                    .Store(merged + j);
+            }
+        }
+
+        for (var j = 0; j < _sumStride; j += Lanes)
+        {
+            (Vector512.Load(merged + j) / Vector512.Create(sum)).Store(merged + j);
+        }
+
+        _tiles.Kernels.CopyOrdered(merged, ordered, _sumStride);
+    }
+}
