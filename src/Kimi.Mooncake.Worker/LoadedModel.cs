@@ -77,13 +77,16 @@ public sealed class LoadedModel : IDisposable
     /// <param name="arithmetic">What to compute in.</param>
     /// <param name="modelBytes">Bytes of the model's files.</param>
     /// <exception cref="ArgumentException">An option's value is not accepted.</exception>
-    /// <exception cref="PlatformNotSupportedException">The processor lacks the instructions asked for.</exception>
+    /// <exception cref="PlatformNotSupportedException">
+    /// The processor lacks the instructions asked for, or the system cannot pin threads.
+    /// </exception>
     public static IKernels CreateKernels(WorkerOptions options, CpuArithmetic arithmetic, long modelBytes) =>
         options.Kernels switch
         {
             "cpu" => new CpuKernels(new CpuOptions
             {
                 ThreadCount = options.Threads,
+                PinThreads = options.PinThreads,
                 PackBytesMax = options.PackBytesMax,
                 Arithmetic = arithmetic,
                 Path = ParseInstructions(options.Instructions),

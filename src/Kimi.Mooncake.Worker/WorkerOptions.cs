@@ -26,6 +26,10 @@ public sealed record WorkerOptions
     [Setting("Threads that compute; 0 is one for each processor.", Unit = "threads", Min = 0, Max = 1024)]
     public int Threads { get; init; }
 
+    /// <summary>Whether each of these threads stays on a processor of its own.</summary>
+    [Setting("Keep each computing thread on a processor of its own (Linux).")]
+    public bool PinThreads { get; init; }
+
     /// <summary>Which kernels compute: <c>cpu</c> or <c>reference</c>.</summary>
     [Setting("Kernels: cpu (vectorised) or reference (plain and slow, for checking).")]
     public string Kernels { get; init; } = "cpu";

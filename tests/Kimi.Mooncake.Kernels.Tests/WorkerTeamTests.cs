@@ -72,6 +72,99 @@ internal sealed class WorkerTeamTests
         Assert.That(done, Is.EqualTo(50));
     }
 
+    // Pauses of the caller let the others spin, park, or be about to.
+    [Test]
+    public void Run_StormsWithPausesBetween_DoesEveryTaskOnce([Values(2, 5)] int threads, [Values(1, 2, 3)] int seed)
+    {
+        var random = new Random(seed);
+        using var team = new WorkerTeam(threads);
+        using var pause = new ManualResetEventSlim();
+        var counts = new int[257];
+        TeamTask job = (task, _) => Interlocked.Increment(ref counts[task]);
+        var expected = new int[counts.Length];
+
+        for (var storm = 0; storm < 40; storm++)
+        {
+            for (var i = random.Next(100); i >= 0; i--)
+            {
+                var tasks = random.Next(counts.Length + 1);
+                team.Run(job, tasks, long.MaxValue);
+                for (var task = 0; task < tasks; task++)
+                {
+                    expected[task]++;
+                }
+            }
+
+            pause.Wait(random.Next(6));
+        }
+
+        Assert.That(counts, Is.EqualTo(expected), $"seed {seed}");
+    }
+
+    [Test]
+    public void Run_TasksOfOneMemberTakeLong_OthersTakeThem()
+    {
+        using var team = new WorkerTeam(3);
+        using var barrier = new Barrier(3);
+        var members = new int[9];
+
+        // A member's own range is three tasks; the three that wait for each other are all in the first one.
+        team.Run(
+            (task, member) =>
+            {
+                members[task] = member;
+                if (task < 3)
+                {
+                    barrier.SignalAndWait();
+                }
+            },
+            members.Length,
+            long.MaxValue);
+
+        Assert.That(members[..3], Is.Unique);
+    }
+
+    [Test]
+    public void Run_FewerTasksThanMembers_DoesEachOnce([Range(0, 6)] int tasks)
+    {
+        using var team = new WorkerTeam(5);
+        var done = new int[tasks];
+
+        for (var i = 0; i < 500; i++)
+        {
+            team.Run((task, _) => Interlocked.Increment(ref done[task]), tasks, long.MaxValue);
+        }
+
+        Assert.That(done, Is.All.EqualTo(500));
+    }
+
+    [Test]
+    public void Run_EveryTaskThrows_ThrowsOneAndServesTheNextJob([Values(1, 3)] int threads)
+    {
+        using var team = new WorkerTeam(threads);
+        var done = 0;
+
+        for (var i = 0; i < 200; i++)
+        {
+            Assert.That(
+                () => team.Run((task, _) => throw new InvalidDataException($"task {task}"), 20, long.MaxValue),
+                Throws.TypeOf<InvalidDataException>());
+            team.Run((_, _) => Interlocked.Increment(ref done), 20, long.MaxValue);
+        }
+
+        Assert.That(done, Is.EqualTo(200 * 20));
+    }
+
+    [Test]
+    public void Run_MoreTasksThanABoardHolds_IsRefused()
+    {
+        using var team = new WorkerTeam(2);
+
+        Assert.That(
+            () => team.Run((_, _) => { }, TeamBoard.TaskCountMax + 1, long.MaxValue),
+            Throws.TypeOf<ArgumentOutOfRangeException>());
+    }
+
     [Test]
     public void Run_InsideATask_IsRefused()
     {
@@ -91,6 +184,22 @@ internal sealed class WorkerTeamTests
         team.Dispose();
 
         Assert.That(() => team.Run((_, _) => { }, 1, 1), Throws.TypeOf<ObjectDisposedException>());
+    }
+
+    [Test]
+    public void Dispose_TeamsThatSpinOrJustStarted_EndAndMayBeRepeated()
+    {
+        for (var i = 0; i < 50; i++)
+        {
+            var team = new WorkerTeam(4);
+            if (i % 2 == 0)
+            {
+                team.Run((_, _) => { }, 10, long.MaxValue);
+            }
+
+            team.Dispose();
+            Assert.That(team.Dispose, Throws.Nothing);
+        }
     }
 
     [Test]

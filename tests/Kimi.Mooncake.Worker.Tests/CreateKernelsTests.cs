@@ -48,6 +48,17 @@ internal sealed class CreateKernelsTests
     }
 
     [Test]
+    [Platform("Linux")]
+    public void CreateKernels_PinThreads_IsTaken([Values] bool pin)
+    {
+        var options = new WorkerOptions { Threads = 1, PinThreads = pin };
+
+        using var kernels = LoadedModel.CreateKernels(options, CpuArithmetic.Exact, 1);
+
+        Assert.That(((CpuKernels)kernels).Options.PinThreads, Is.EqualTo(pin));
+    }
+
+    [Test]
     public void CreateKernels_UnknownInstructions_SaysWhichThereAre() => Assert.That(
         () => LoadedModel.CreateKernels(new WorkerOptions { Instructions = "mmx" }, CpuArithmetic.Fast, 1),
         Throws.ArgumentException.With.Message.Contains("accepted are auto, portable, avx-vnni, avx512 and amx"));

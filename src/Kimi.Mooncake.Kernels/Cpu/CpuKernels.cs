@@ -24,7 +24,10 @@ public sealed class CpuKernels : IKernels
 
     /// <summary>Starts the threads.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of its range.</exception>
-    /// <exception cref="PlatformNotSupportedException">The processor or the system lacks the path.</exception>
+    /// <exception cref="ArgumentException">There are fewer processors than threads to pin.</exception>
+    /// <exception cref="PlatformNotSupportedException">
+    /// The processor or the system lacks the path, or threads cannot be pinned here.
+    /// </exception>
     public CpuKernels(CpuOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -37,7 +40,7 @@ public sealed class CpuKernels : IKernels
 
         Options = options;
         _budget = new PackBudget(options.PackBytesMax);
-        Team = new WorkerTeam(options.ThreadCount);
+        Team = new WorkerTeam(options.ThreadCount, options.PinThreads);
         _matMul = new MatMulJob(Team);
         _feedForward = new FeedForwardJob(Team);
         _rows = new RowJobs(Team);

@@ -10,6 +10,12 @@ public sealed record CpuOptions
     public int ThreadCount { get; init; }
 
     /// <summary>
+    /// Whether each thread stays on a processor of its own: thread i on the i-th that the process may use. The thread
+    /// that calls is pinned at its first call, too, until the kernels are disposed of. On Linux only.
+    /// </summary>
+    public bool PinThreads { get; init; }
+
+    /// <summary>
     /// Bytes that all unpacked weights may take at once, at least 0. Weights in single precision are unpacked as they
     /// come while they fit; one that does not is decoded tile by tile whenever it is multiplied with. The results are
     /// the same bits.
