@@ -74,6 +74,9 @@ public interface IKernels : IDisposable
     /// <summary><c>y[m, n] = sum over k of x[m, k] * w[n, k]</c>, k ascending.</summary>
     void MatMul(in MatrixView x, LinearWeight weight, in MatrixView y);
 
+    /// <summary>Products of one input with several weights, each as if it were computed alone.</summary>
+    void MatMulMany(in MatrixView x, params ReadOnlySpan<LinearProduct> products);
+
     /// <summary>Adds to y what a network makes of x: <c>y += (silu(x gate) * (x up)) down</c>.</summary>
     void FeedForward(in MatrixView x, FeedForwardWeight weight, in MatrixView y);
 

@@ -43,6 +43,9 @@ internal sealed class SteadyStateTests
                 kernels.MatMul(wide.View(1), weight, y.View(1));
             }
 
+            kernels.MatMulMany(
+                wide.View(1),
+                new LinearProduct(weights[0], y.View(1)), new LinearProduct(weights[^1], x.View(1), IsAdded: true));
             kernels.FeedForward(x.All, experts[0], y.All);
             foreach (var count in (ReadOnlySpan<int>)[1, 8, Rows])
             {

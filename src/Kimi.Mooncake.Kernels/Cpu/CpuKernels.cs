@@ -121,9 +121,19 @@ public sealed class CpuKernels : IKernels
     /// <inheritdoc />
     public void MatMul(in MatrixView x, LinearWeight weight, in MatrixView y)
     {
-        var panels = KernelArguments.Own<PanelWeight>(weight);
-        KernelArguments.CheckMatMul(x, panels, y);
-        _matMul.Run(x, panels, y);
+        KernelArguments.CheckMatMul(x, KernelArguments.Own<PanelWeight>(weight), y);
+        _matMul.Run(x, [new LinearProduct(weight, y)]);
+    }
+
+    /// <inheritdoc />
+    public void MatMulMany(in MatrixView x, params ReadOnlySpan<LinearProduct> products)
+    {
+        foreach (ref readonly var product in products)
+        {
+            KernelArguments.CheckMatMul(x, KernelArguments.Own<PanelWeight>(product.Weight), product.Y);
+        }
+
+        _matMul.Run(x, products);
     }
 
     /// <inheritdoc />

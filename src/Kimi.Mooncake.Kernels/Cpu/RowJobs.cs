@@ -136,7 +136,8 @@ internal sealed unsafe class RowJobs
         (silu * Vector512.Load(up)).Store(gate);
     }
 
-    private static void AddRow(float* x, float* y, int columns)
+    /// <summary><c>y += x</c> of so many values.</summary>
+    internal static void AddRow(float* x, float* y, int columns)
     {
         var i = 0;
         for (; i + Lanes <= columns; i += Lanes)

@@ -53,6 +53,13 @@ internal sealed class PlainFeedForward(IKernels kernels) : IDisposable
         }
     }
 
+    /// <summary>Room for a result of the shape of another.</summary>
+    internal MatrixView Result(in MatrixView like)
+    {
+        Grow(ref _down, like.Rows, like.Columns);
+        return _down!.View(like.Rows, like.Columns);
+    }
+
     public void Dispose()
     {
         _input?.Dispose();

@@ -51,6 +51,23 @@ public sealed unsafe class ReferenceKernels : IKernels
     }
 
     /// <inheritdoc />
+    public void MatMulMany(in MatrixView x, params ReadOnlySpan<LinearProduct> products)
+    {
+        foreach (ref readonly var product in products)
+        {
+            if (!product.IsAdded)
+            {
+                MatMul(x, product.Weight, product.Y);
+                continue;
+            }
+
+            var result = _feedForward.Result(product.Y);
+            MatMul(x, product.Weight, result);
+            Add(result, product.Y);
+        }
+    }
+
+    /// <inheritdoc />
     public void FeedForward(in MatrixView x, FeedForwardWeight weight, in MatrixView y)
     {
         KernelArguments.CheckFeedForward(x, weight, y);

@@ -31,28 +31,28 @@ internal sealed class AttentionLayer(KimiConfig config, IKernels kernels, Forwar
         var normed = _scratch.Normed.View(x.Rows);
         _kernels.RmsNorm(x, weights.AttentionNorm, _config.RmsNormEpsilon, normed);
         var q = Queries(weights, batch, normed);
-        WriteKv(layer, weights, batch, kv, normed);
+        WriteKv(layer, weights, batch, kv);
         layerWritten?.Invoke(layer);
         var output = _scratch.AttentionOutput.View(x.Rows);
         Attend(layer, weights, batch, kv, q, output);
-        var projected = _scratch.Projected.View(x.Rows);
-        _kernels.MatMul(output, weights.Output, projected);
-        _kernels.Add(projected, x);
+        _kernels.MatMulMany(output, new LinearProduct(weights.Output, x, IsAdded: true));
     }
 
+    /// <summary>The queries; the rows of KV, not yet normed, come from the same input along with them.</summary>
     private MatrixView Queries(LayerWeights weights, ForwardBatch batch, in MatrixView normed)
     {
         var q = _scratch.Queries.View(normed.Rows);
+        var kvDown = new LinearProduct(weights.KvDown, _scratch.KvRows.View(normed.Rows));
         if (weights.QueryDown is { } down)
         {
             var latent = _scratch.QueryLatent.View(normed.Rows);
-            _kernels.MatMul(normed, down, latent);
+            _kernels.MatMulMany(normed, new LinearProduct(down, latent), kvDown);
             _kernels.RmsNorm(latent, weights.QueryLatentNorm, _config.LatentNormEpsilon, latent);
             _kernels.MatMul(latent, weights.QueryUp, q);
         }
         else
         {
-            _kernels.MatMul(normed, weights.QueryUp, q);
+            _kernels.MatMulMany(normed, new LinearProduct(weights.QueryUp, q), kvDown);
         }
 
         var width = _config.NopeDimension + _config.RopeDimension;
@@ -78,11 +78,9 @@ internal sealed class AttentionLayer(KimiConfig config, IKernels kernels, Forwar
         }
     }
 
-    private void WriteKv(
-        int layer, LayerWeights weights, ForwardBatch batch, PagedKvMemory kv, in MatrixView normed)
+    private void WriteKv(int layer, LayerWeights weights, ForwardBatch batch, PagedKvMemory kv)
     {
-        var rows = _scratch.KvRows.View(normed.Rows);
-        _kernels.MatMul(normed, weights.KvDown, rows);
+        var rows = _scratch.KvRows.View(batch.RowCount);
         var latent = rows.ColumnSlice(0, _config.KvLoraRank);
         _kernels.RmsNorm(latent, weights.KvLatentNorm, _config.LatentNormEpsilon, latent);
         Rotate(rows, batch, _config.KvLoraRank, rows.Columns, 1);

@@ -13,7 +13,6 @@ internal sealed class ForwardScratch : IDisposable
         Queries = new Matrix(rowsMax, config.HeadCount * (config.NopeDimension + config.RopeDimension));
         KvRows = new Matrix(rowsMax, config.KvLoraRank + config.RopeDimension);
         AttentionOutput = new Matrix(rowsMax, config.HeadCount * config.ValueDimension);
-        Projected = new Matrix(rowsMax, config.HiddenSize);
         LastRows = new Matrix(logitsRowsMax, config.HiddenSize);
         Logits = new Matrix(logitsRowsMax, config.VocabularySize);
     }
@@ -30,8 +29,6 @@ internal sealed class ForwardScratch : IDisposable
 
     public Matrix AttentionOutput { get; }
 
-    public Matrix Projected { get; }
-
     public Matrix LastRows { get; }
 
     public Matrix Logits { get; }
@@ -44,7 +41,6 @@ internal sealed class ForwardScratch : IDisposable
         Queries.Dispose();
         KvRows.Dispose();
         AttentionOutput.Dispose();
-        Projected.Dispose();
         LastRows.Dispose();
         Logits.Dispose();
     }
