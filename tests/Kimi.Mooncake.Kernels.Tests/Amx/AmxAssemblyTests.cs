@@ -1,0 +1,122 @@
+using System.Runtime.InteropServices;
+using Iced.Intel;
+using Kimi.Mooncake.Kernels.Cpu.Amx;
+
+namespace Kimi.Mooncake.Kernels.Tests.Amx;
+
+/// <summary>The routine, interpreted, against the chain that it stands for, value by value.</summary>
+internal sealed unsafe class AmxAssemblyTests
+{
+    private const int Lanes = 16;
+
+    [Test]
+    public void Routine_AnyRows_IsOneChainForEachElement(
+        [Range(1, 16)] int rows, [Values(16, 32)] int depth, [Values] bool mins)
+    {
+        var code = new Routine(Packed(rows, depth, mins));
+        for (var steps = 1; steps <= 5; steps++)
+        {
+            using var operands = new AmxOperands(code.Shape, steps, rowTiles: 1, seed: (100 * rows) + steps);
+            var expected = operands.Expected();
+
+            code.Run(operands);
+
+            Assert.That(operands.SameAs(expected), $"{rows} rows, {steps} steps of {depth}, mins {mins}");
+        }
+    }
+
+    [Test]
+    public void Routine_SeveralTilesOfRows_AreAllMultiplied([Values(2, 3)] int tiles, [Values(4, 16)] int rows)
+    {
+        var code = new Routine(Packed(rows, 32, true));
+        using var operands = new AmxOperands(code.Shape, steps: 4, tiles, seed: tiles);
+        var expected = operands.Expected();
+
+        code.Run(operands);
+
+        Assert.That(operands.SameAs(expected));
+    }
+
+    [Test]
+    public void Routine_RunAfterRun_IsOneChain([Values(16, 32)] int depth)
+    {
+        var code = new Routine(Packed(16, depth, true));
+        using var operands = new AmxOperands(code.Shape, steps: 6, rowTiles: 2, seed: 3);
+        var expected = operands.Expected();
+
+        code.Run(operands, firstStep: 0, steps: 2);
+        code.Run(operands, firstStep: 2, steps: 4);
+
+        Assert.That(operands.SameAs(expected));
+    }
+
+    [Test]
+    public void Routine_StepsApart_AreFoundWhereTheShapeSays()
+    {
+        var shape = new AmxShape(5, 16, false, WeightStep: 256, WeightPair: 1024, ScaleStep: 64, ScalePair: 256);
+        var code = new Routine(shape);
+        using var operands = new AmxOperands(shape, steps: 6, rowTiles: 1, seed: 4);
+        var expected = operands.Expected();
+
+        code.Run(operands);
+
+        Assert.That(operands.SameAs(expected));
+    }
+
+    [Test]
+    public void Routine_MemoryOneByteTooSmall_Faults([Values(0, 1, 2, 3, 4)] int operand)
+    {
+        var code = new Routine(Packed(16, 32, true));
+        using var operands = new AmxOperands(code.Shape, steps: 3, rowTiles: 1, seed: 5);
+
+        Assert.That(() => code.Run(operands, shortOperand: operand),
+            Throws.TypeOf<MachineFaultException>().With.Message.StartsWith("#PF"));
+    }
+
+    private static AmxShape Packed(int rows, int depth, bool mins) =>
+        new(rows, depth, mins, depth * Lanes, 2 * depth * Lanes, Lanes * sizeof(float), 2 * Lanes * sizeof(float));
+
+    /// <summary>The bytes of a routine, which need no pages that can be executed.</summary>
+    private sealed class Routine
+    {
+        private readonly byte[] _bytes;
+
+        internal Routine(AmxShape shape)
+        {
+            Shape = shape;
+            using var stream = new MemoryStream();
+            var assembler = new Assembler(64);
+            AmxAssembly.Write(assembler, shape);
+            assembler.Assemble(new StreamCodeWriter(stream), 0);
+            _bytes = stream.ToArray();
+        }
+
+        internal AmxShape Shape { get; }
+
+        internal void Run(AmxOperands operands, int firstStep = 0, int steps = -1, int shortOperand = -1)
+        {
+            var configuration = stackalloc byte[TileConfiguration.SizeBytes];
+            TileConfiguration.Write(new Span<byte>(configuration, TileConfiguration.SizeBytes), Shape.Rows, Shape.Depth);
+            var sums = (int*)NativeMemory.AlignedAlloc(AmxAssembly.ScratchBytes, Lanes * sizeof(float));
+            try
+            {
+                var arguments = operands.Arguments(firstStep, steps < 0 ? operands.Steps : steps);
+                arguments.Configuration = configuration;
+                arguments.Sums = sums;
+                var memory = operands.Memory(shortOperand);
+                memory.Allow(configuration, TileConfiguration.SizeBytes, writable: false);
+                memory.Allow(sums, AmxAssembly.ScratchBytes, writable: true);
+                memory.Allow(&arguments, sizeof(AmxArguments), writable: true);
+                var machine = new MachineInterpreter(_bytes, memory);
+
+                machine.Call(&arguments);
+
+                Assert.That(machine.Tiles.IsConfigured, Is.False, "tiles are left configured");
+            }
+            finally
+            {
+                NativeMemory.AlignedFree(sums);
+            }
+        }
+    }
+}
