@@ -1,5 +1,6 @@
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using Kimi.Mooncake.Kernels.Cpu.Amx;
 using Kimi.Mooncake.Kernels.Cpu.Generated;
 
 namespace Kimi.Mooncake.Kernels.Cpu;
@@ -40,6 +41,7 @@ public static class InstructionPaths
         InstructionPath.Portable => true,
         InstructionPath.AvxVnni => AvxVnni.IsSupported,
         InstructionPath.Avx512 => HasAvx512,
+        InstructionPath.Amx => AmxSupport.IsUsable,
         _ => false,
     };
 

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using Iced.Intel;
 using Kimi.Mooncake.Kernels.Cpu.Amx;
 
 namespace Kimi.Mooncake.Kernels.Tests.Amx;
@@ -76,7 +75,6 @@ internal sealed unsafe class AmxAssemblyTests
     private static AmxShape Packed(int rows, int depth, bool mins) =>
         new(rows, depth, mins, depth * Lanes, 2 * depth * Lanes, Lanes * sizeof(float), 2 * Lanes * sizeof(float));
 
-    /// <summary>The bytes of a routine, which need no pages that can be executed.</summary>
     private sealed class Routine
     {
         private readonly byte[] _bytes;
@@ -84,11 +82,7 @@ internal sealed unsafe class AmxAssemblyTests
         internal Routine(AmxShape shape)
         {
             Shape = shape;
-            using var stream = new MemoryStream();
-            var assembler = new Assembler(64);
-            AmxAssembly.Write(assembler, shape);
-            assembler.Assemble(new StreamCodeWriter(stream), 0);
-            _bytes = stream.ToArray();
+            _bytes = MachineInterpreter.Assemble(assembler => AmxAssembly.Write(assembler, shape));
         }
 
         internal AmxShape Shape { get; }

@@ -38,6 +38,16 @@ internal sealed unsafe class MachineInterpreter
     /// <summary>Instructions executed so far.</summary>
     internal long Executed { get; private set; }
 
+    /// <summary>The bytes of a routine, for which no pages are needed that can be executed.</summary>
+    internal static byte[] Assemble(Action<Assembler> write)
+    {
+        using var stream = new MemoryStream();
+        var assembler = new Assembler(64);
+        write(assembler);
+        assembler.Assemble(new StreamCodeWriter(stream), 0);
+        return stream.ToArray();
+    }
+
     /// <summary>Calls the routine as the machine would, and checks that it keeps the convention's registers.</summary>
     internal void Call(void* arguments)
     {

@@ -32,6 +32,8 @@ internal sealed unsafe class MachineInterpreterTests
         yield return Case("vcvtdq2ps ymm", c => c.vcvtdq2ps(ymm2, ymm0));
         yield return Case("vpaddd", c => c.vpaddd(zmm2, zmm0, zmm1));
         yield return Case("vpaddd broadcast", c => c.vpaddd(zmm2, zmm0, __dword_bcst[rdi + VectorBytes]));
+        yield return Case("vpslld broadcast", c => c.vpslld(zmm2, __dword_bcst[rdi + VectorBytes], 7));
+        yield return Case("vpslld", c => c.vpslld(zmm2, zmm0, 31));
         yield return Case("vpxord", c => c.vpxord(zmm2, zmm0, zmm1));
         yield return Case("vbroadcastss", c => c.vbroadcastss(zmm2, __dword_ptr[rdi + 4]));
         yield return Case("vpbroadcastd", c => c.vpbroadcastd(zmm2, xmm1));

@@ -42,31 +42,35 @@ internal sealed unsafe class VectorUnit(MachineMemory memory)
                 Move(instruction, address);
                 return true;
             case Mnemonic.Vbroadcastss or Mnemonic.Vpbroadcastd:
-                Lanes(instruction, address, 1, (_, value, _, _) => value, onlyFirst: true);
+                Lanes(instruction, address, 1, (_, value, _) => value, onlyFirst: true);
                 return true;
             case Mnemonic.Vcvtdq2ps:
-                Lanes(instruction, address, 1, (_, value, _, _) => Bits((float)value));
+                Lanes(instruction, address, 1, (_, value, _) => Bits((float)value));
                 return true;
             case Mnemonic.Vpxor or Mnemonic.Vpxord or Mnemonic.Vpxorq or Mnemonic.Vxorps:
-                Lanes(instruction, address, 2, (_, a, b, _) => a ^ b);
+                Lanes(instruction, address, 2, (_, a, b) => a ^ b);
                 return true;
             case Mnemonic.Vpaddd:
-                Lanes(instruction, address, 2, (_, a, b, _) => unchecked(a + b));
+                Lanes(instruction, address, 2, (_, a, b) => unchecked(a + b));
+                return true;
+            case Mnemonic.Vpslld when instruction.Op2Kind == OpKind.Immediate8:
+                var bits = instruction.Immediate8;
+                Lanes(instruction, address, 1, (_, value, _) => bits > 31 ? 0 : value << bits);
                 return true;
             case Mnemonic.Vmulps:
-                Lanes(instruction, address, 2, (_, a, b, _) => Bits(Single(a) * Single(b)));
+                Lanes(instruction, address, 2, (_, a, b) => Bits(Single(a) * Single(b)));
                 return true;
             case Mnemonic.Vfmadd231ps:
-                Lanes(instruction, address, 2, (to, a, b, _) => Fma(a, b, to));
+                Lanes(instruction, address, 2, (to, a, b) => Fma(a, b, to));
                 return true;
             case Mnemonic.Vfmadd213ps:
-                Lanes(instruction, address, 2, (to, a, b, _) => Fma(a, to, b));
+                Lanes(instruction, address, 2, (to, a, b) => Fma(a, to, b));
                 return true;
             case Mnemonic.Vfmadd132ps:
-                Lanes(instruction, address, 2, (to, a, b, _) => Fma(to, b, a));
+                Lanes(instruction, address, 2, (to, a, b) => Fma(to, b, a));
                 return true;
             case Mnemonic.Vpdpbusd:
-                Lanes(instruction, address, 2, (to, a, b, _) => unchecked(to + Dot(a, b)));
+                Lanes(instruction, address, 2, (to, a, b) => unchecked(to + Dot(a, b)));
                 return true;
             default:
                 return false;
@@ -110,7 +114,7 @@ internal sealed unsafe class VectorUnit(MachineMemory memory)
     }
 
     private void Lanes(
-        in Instruction instruction, ulong address, int sources, Func<int, int, int, int, int> lane, bool onlyFirst = false)
+        in Instruction instruction, ulong address, int sources, Func<int, int, int, int> lane, bool onlyFirst = false)
     {
         var sizeBytes = SizeBytes(instruction.Op0Register);
         var target = this[instruction.Op0Register.GetNumber()];
@@ -124,7 +128,7 @@ internal sealed unsafe class VectorUnit(MachineMemory memory)
 
         for (var at = 0; at < sizeBytes; at += LaneBytes)
         {
-            var result = lane(Lane(target, at), Lane(a, at), Lane(b, at), at);
+            var result = lane(Lane(target, at), Lane(a, at), Lane(b, at));
             BinaryPrimitives.WriteInt32LittleEndian(target[at..], result);
         }
 

@@ -1,3 +1,5 @@
+using Kimi.Mooncake.Kernels.Cpu.Int8;
+
 namespace Kimi.Mooncake.Kernels.Cpu.Amx;
 
 /// <summary>
@@ -17,6 +19,10 @@ internal readonly record struct AmxShape(
     internal const int BlockValues = ActivationRows.BlockValues;
     internal const int Lanes = 16;
     internal const int LaneBytes = Lanes * sizeof(float);
+    internal const int RowsMax = TileConfiguration.RowsMax;
+
+    /// <summary>Bytes of a block of signed weights of 32 outputs, 16 after 16.</summary>
+    internal const int SignedBlockBytes = 2 * WeightTile.HalfBytes;
 
     /// <summary>Bytes of what each block of 32 inputs has for 16 rows: a scale and, for mins, a factor.</summary>
     internal int RowScaleBytes => HasMins ? 2 * LaneBytes : LaneBytes;
@@ -26,4 +32,22 @@ internal readonly record struct AmxShape(
 
     /// <summary>Bytes from the row scales of an even step to those of the next even one.</summary>
     internal int RowScalePair => Depth == BlockValues ? 2 * RowScaleBytes : RowScaleBytes;
+
+    /// <summary>
+    /// What the tiles of a kind need. Their bytes are signed as they stand where there are mins, and otherwise in blocks
+    /// of <see cref="SignedBlockBytes"/> of their own.
+    /// </summary>
+    internal static AmxShape Of(TileKind kind, int rows)
+    {
+        var block = new TileFormat(kind, 0).BlockBytes;
+        return kind switch
+        {
+            TileKind.Plain => new(
+                rows, BlockValues, false, SignedBlockBytes, 2 * SignedBlockBytes, block, 2 * block),
+            TileKind.Minimum => new(rows, BlockValues, true, block, 2 * block, block, 2 * block),
+            _ => new(
+                rows, BlockValues / 2, false, WeightTile.HalfBytes / 2, SignedBlockBytes,
+                WeightTile.SecondAt - WeightTile.ScalesAt, block),
+        };
+    }
 }

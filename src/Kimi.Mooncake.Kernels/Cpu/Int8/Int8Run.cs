@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Kimi.Mooncake.Kernels.Cpu.Amx;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
@@ -72,6 +73,7 @@ internal abstract unsafe class Int8Kernel
     {
         InstructionPath.Portable => new PortableInt8(format),
         InstructionPath.AvxVnni => new AvxVnniInt8(format),
+        InstructionPath.Amx => AmxInt8.For(format),
         _ => GeneratedInt8.For(format),
     };
 }
