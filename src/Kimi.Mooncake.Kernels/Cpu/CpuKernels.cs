@@ -1,5 +1,6 @@
 using System.Runtime.Intrinsics;
 using Kimi.Mooncake.Kernels.Cpu.Absorbed;
+using Kimi.Mooncake.Kernels.Cpu.Amx;
 using Kimi.Mooncake.Kernels.Cpu.Bf16;
 using Kimi.Mooncake.Kernels.Cpu.Int8;
 
@@ -35,7 +36,8 @@ public sealed class CpuKernels : IKernels
         if (!InstructionPaths.IsSupported(options.Path))
         {
             throw new PlatformNotSupportedException(
-                $"instruction path {options.Path}: this machine has {InstructionPaths.Best} at best");
+                $"instruction path {options.Path}: this machine has {InstructionPaths.Best} at best"
+                + AmxSupport.Remark(options.Path, AmxSupport.Refusal));
         }
 
         Options = options;
@@ -71,9 +73,10 @@ public sealed class CpuKernels : IKernels
             var vectorBits = Vector512.IsHardwareAccelerated ? 512
                 : Vector256.IsHardwareAccelerated ? 256
                 : Vector128.IsHardwareAccelerated ? 128 : 0;
+            var remark = AmxSupport.Remark(Options.Path, AmxSupport.Refusal);
             return vectorBits == 0
-                ? $"cpu (no vectors, {ThreadCount} threads)"
-                : $"cpu ({vectorBits}-bit vectors, {ThreadCount} threads)";
+                ? $"cpu (no vectors, {ThreadCount} threads{remark})"
+                : $"cpu ({vectorBits}-bit vectors, {ThreadCount} threads{remark})";
         }
     }
 

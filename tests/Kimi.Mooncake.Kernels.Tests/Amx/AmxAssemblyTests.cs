@@ -1,5 +1,7 @@
 using System.Runtime.InteropServices;
+using Iced.Intel;
 using Kimi.Mooncake.Kernels.Cpu.Amx;
+using Kimi.Mooncake.Kernels.Cpu.Int8;
 
 namespace Kimi.Mooncake.Kernels.Tests.Amx;
 
@@ -72,6 +74,37 @@ internal sealed unsafe class AmxAssemblyTests
             Throws.TypeOf<MachineFaultException>().With.Message.StartsWith("#PF"));
     }
 
+    [Test]
+    public void Routine_TileInstructions_AreEncodedAsOtherAssemblersDo()
+    {
+        // Arrange: the bytes that GNU as and llvm-mc give, which agree.
+        var code = new Routine(AmxShape.Of(TileKind.Minimum, 16));
+        (string Text, string Bytes)[] expected =
+        [
+            ("ldtilecfg [rax]", "C4E2784900"),
+            ("tilezero tmm0", "C4E27B49C0"),
+            ("tilezero tmm1", "C4E27B49C8"),
+            ("tileloadd tmm2,[rsi+rdx]", "C4E27B4B1416"),
+            ("tileloadd tmm3,[rsi+rdx+20h]", "C4E27B4B5C1620"),
+            ("tileloadd tmm4,[rcx+r8]", "C4A27B4B2401"),
+            ("tileloadd tmm5,[rcx+r8+500h]", "C4A27B4BAC0100050000"),
+            ("tdpbssd tmm0,tmm2,tmm4", "C4E25B5EC2"),
+            ("tdpbssd tmm1,tmm3,tmm5", "C4E2535ECB"),
+            ("tilestored [r9+r8],tmm0", "C4827A4B0401"),
+            ("tilestored [r9+r8+400h],tmm1", "C4827A4B8C0100040000"),
+            ("tilerelease", "C4E27849C0"),
+        ];
+
+        // Act
+        var actual = code.TileInstructions().ToDictionary();
+
+        // Assert
+        foreach (var (text, bytes) in expected)
+        {
+            Assert.That(actual.GetValueOrDefault(text), Is.EqualTo(bytes), text);
+        }
+    }
+
     private static AmxShape Packed(int rows, int depth, bool mins) =>
         new(rows, depth, mins, depth * Lanes, 2 * depth * Lanes, Lanes * sizeof(float), 2 * Lanes * sizeof(float));
 
@@ -86,6 +119,26 @@ internal sealed unsafe class AmxAssemblyTests
         }
 
         internal AmxShape Shape { get; }
+
+        /// <summary>Text and bytes of each instruction on tiles.</summary>
+        internal IEnumerable<KeyValuePair<string, string>> TileInstructions()
+        {
+            var decoder = Decoder.Create(64, new ByteArrayCodeReader(_bytes));
+            var found = new HashSet<string>();
+            while (decoder.IP < (ulong)_bytes.Length)
+            {
+                var instruction = decoder.Decode();
+                var text = instruction.ToString();
+                if (text.Contains("til", StringComparison.Ordinal) || text.Contains("tdp", StringComparison.Ordinal))
+                {
+                    if (found.Add(text))
+                    {
+                        yield return new(
+                            text, Convert.ToHexString(_bytes, (int)instruction.IP, instruction.Length));
+                    }
+                }
+            }
+        }
 
         internal void Run(AmxOperands operands, int firstStep = 0, int steps = -1, int shortOperand = -1)
         {

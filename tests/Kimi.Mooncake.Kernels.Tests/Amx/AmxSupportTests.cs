@@ -80,6 +80,19 @@ internal sealed unsafe class AmxSupportTests
     }
 
     [Test]
+    public void Decide_ChildFaults_IsToldAndTestedNoFurther()
+    {
+        var machine = Machine() with
+        {
+            Trial = () => "a child process ended by signal 4",
+            SelfTest = () => throw new InvalidOperationException(),
+        };
+
+        Assert.That(
+            AmxSupport.Decide(machine), Is.EqualTo((false, "AMX trial failed: a child process ended by signal 4")));
+    }
+
+    [Test]
     public void Decide_NoPagesForRoutines_IsToldAndNotUsed()
     {
         var machine = Machine() with { SelfTest = () => throw new PlatformNotSupportedException("no memory") };
@@ -101,6 +114,14 @@ internal sealed unsafe class AmxSupportTests
                 .And.Message.Contains($"this machine has {InstructionPaths.Best} at best"));
     }
 
+    [TestCase(InstructionPath.Avx512, "AMX self-test failed: x", "; AMX self-test failed: x")]
+    [TestCase(InstructionPath.Amx, "AMX self-test failed: x", "; AMX self-test failed: x")]
+    [TestCase(InstructionPath.Amx, null, "")]
+    [TestCase(InstructionPath.Portable, "AMX self-test failed: x", "")]
+    public void Remark_RefusalOfWhatMightHaveBeenTaken_IsTold(
+        InstructionPath path, string? refusal, string expected) =>
+        Assert.That(AmxSupport.Remark(path, refusal), Is.EqualTo(expected));
+
     private static AmxMachine Machine(
         int features = Tiles | Int8, (int Eax, int Ebx, int Ecx, int Edx)? tiles = null) => new(
         (leaf, subleaf) => (leaf, subleaf) switch
@@ -113,6 +134,7 @@ internal sealed unsafe class AmxSupportTests
         },
         () => 0,
         () => TileState | 7,
+        () => null,
         () => null);
 
     /// <summary>Gives one value of one row another last bit.</summary>

@@ -19,5 +19,8 @@ internal sealed unsafe class AmxCode
             new MachineCode(assembler => AmxAssembly.Write(assembler, AmxShape.Of(kind, rows)))),
     ];
 
+    /// <summary>Where the routine for a number of rows is.</summary>
+    internal nint Address(int rows) => _routines[rows - 1].Address;
+
     internal void Call(int rows, AmxArguments* arguments) => _routines[rows - 1].Call(arguments);
 }

@@ -27,17 +27,21 @@ internal sealed unsafe class AmxInt8(TileFormat format, AmxRoutine routine, Int8
     private static readonly Dictionary<TileKind, AmxCode> Code = [];
 
     /// <summary>The kernel that this processor executes.</summary>
-    internal static AmxInt8 For(TileFormat format)
+    internal static AmxInt8 For(TileFormat format) =>
+        new(format, CodeFor(format.Kind).Call, GeneratedInt8.For(format));
+
+    /// <summary>The routines for tiles of a kind; assembled once for the process.</summary>
+    internal static AmxCode CodeFor(TileKind kind)
     {
         lock (Gate)
         {
-            if (!Code.TryGetValue(format.Kind, out var code))
+            if (!Code.TryGetValue(kind, out var code))
             {
-                code = new AmxCode(format.Kind);
-                Code.Add(format.Kind, code);
+                code = new AmxCode(kind);
+                Code.Add(kind, code);
             }
 
-            return new AmxInt8(format, code.Call, GeneratedInt8.For(format));
+            return code;
         }
     }
 

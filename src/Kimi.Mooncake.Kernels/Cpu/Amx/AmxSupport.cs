@@ -7,16 +7,19 @@ namespace Kimi.Mooncake.Kernels.Cpu.Amx;
 /// <param name="CpuId">Leaf and subleaf to eax, ebx, ecx, edx.</param>
 /// <param name="RequestTiles">Asks the system to let this process use tiles; the error number, or 0.</param>
 /// <param name="PermittedState">The state that the process may use, a bit for each part.</param>
+/// <param name="Trial">Uses tiles where a fault does no harm; nothing if there was none.</param>
 /// <param name="SelfTest">Uses tiles; nothing if the results are right.</param>
 internal sealed record AmxMachine(
     Func<int, int, (int Eax, int Ebx, int Ecx, int Edx)> CpuId,
     Func<int> RequestTiles,
     Func<ulong> PermittedState,
+    Func<string?> Trial,
     Func<string?> SelfTest);
 
 /// <summary>
 /// Whether tile registers can be used: the processor has them in the known size, the system permits them to the
-/// process, and a self-test gives the bits of the portable kernels. Nothing uses a tile before that.
+/// process, a child process executes every routine without a fault, and a self-test gives the bits of the portable
+/// kernels. Nothing uses a tile before that.
 /// </summary>
 internal static partial class AmxSupport
 {
@@ -40,6 +43,10 @@ internal static partial class AmxSupport
     /// <summary>Why tiles that the processor has are not used; nothing where they are used or not there.</summary>
     internal static string? Refusal => Decision.Value.Refusal;
 
+    /// <summary>What to add to the description of a path that might have been AMX; usually nothing.</summary>
+    internal static string Remark(InstructionPath path, string? refusal) =>
+        refusal is not null && path >= InstructionPath.Avx512 ? "; " + refusal : "";
+
     /// <summary>Decides for a machine that has AVX-512. The refusal is set only where the processor has tiles.</summary>
     internal static (bool IsUsable, string? Refusal) Decide(AmxMachine machine)
     {
@@ -49,20 +56,8 @@ internal static partial class AmxSupport
             return (false, null);
         }
 
-        var refusal = WrongSize(machine) ?? NoPermission(machine);
-        if (refusal is null)
-        {
-            try
-            {
-                var difference = machine.SelfTest();
-                refusal = difference is null ? null : "AMX self-test failed: " + difference;
-            }
-            catch (PlatformNotSupportedException refused)
-            {
-                refusal = "AMX self-test failed: " + refused.Message;
-            }
-        }
-
+        var refusal = WrongSize(machine) ?? NoPermission(machine)
+            ?? Failure("trial", machine.Trial) ?? Failure("self-test", machine.SelfTest);
         return (refusal is null, refusal);
     }
 
@@ -96,10 +91,26 @@ internal static partial class AmxSupport
             : $"the system does not permit AMX tiles: permitted state is {permitted:x}";
     }
 
+    private static string? Failure(string what, Func<string?> test)
+    {
+        string? failure;
+        try
+        {
+            failure = test();
+        }
+        catch (PlatformNotSupportedException refused)
+        {
+            failure = refused.Message;
+        }
+
+        return failure is null ? null : $"AMX {what} failed: {failure}";
+    }
+
     private static AmxMachine ThisMachine() => new(
         X86Base.CpuId,
         static () => SystemCall(ArchPrctl, RequestPermission, TileData) == 0 ? 0 : Marshal.GetLastPInvokeError(),
         ReadPermitted,
+        AmxTrial.Run,
         static () => AmxSelfTest.Run(AmxInt8.For));
 
     private static unsafe ulong ReadPermitted()

@@ -67,6 +67,9 @@ internal sealed unsafe partial class MachineCode : IDisposable
     /// <summary>The instructions, position-independent.</summary>
     internal byte[] Bytes { get; }
 
+    /// <summary>Where the routine is, for others to call.</summary>
+    internal nint Address => _address;
+
     /// <summary>Calls the routine. Its owner keeps it alive meanwhile.</summary>
     internal void Call(void* arguments) => ((delegate* unmanaged<void*, void>)_address)(arguments);
 
