@@ -59,6 +59,21 @@ internal sealed class CreateKernelsTests
     }
 
     [Test]
+    public void CreateKernels_InstructionsThatAreNotThere_SayWhichAre()
+    {
+        if (InstructionPaths.IsSupported(InstructionPath.Amx))
+        {
+            Assert.Ignore("skipped: this machine has AMX");
+        }
+
+        Assert.That(
+            () => LoadedModel.CreateKernels(
+                new WorkerOptions { Threads = 1, Instructions = "amx" }, CpuArithmetic.Fast, 1),
+            Throws.TypeOf<PlatformNotSupportedException>()
+                .With.Message.Contains($"instruction path Amx: this machine has {InstructionPaths.Best} at best"));
+    }
+
+    [Test]
     public void CreateKernels_UnknownInstructions_SaysWhichThereAre() => Assert.That(
         () => LoadedModel.CreateKernels(new WorkerOptions { Instructions = "mmx" }, CpuArithmetic.Fast, 1),
         Throws.ArgumentException.With.Message.Contains("accepted are auto, portable, avx-vnni, avx512 and amx"));

@@ -71,7 +71,7 @@ internal static class MooncakeCommand
             terminal.Remark($"error: {fault.Message}");
             return fault.ExitCode;
         }
-        catch (SettingException fault)
+        catch (Exception fault) when (fault is SettingException or PlatformNotSupportedException)
         {
             terminal.Remark($"error: {fault.Message}");
             return ExitCode.Usage;

@@ -66,6 +66,10 @@ internal sealed class MooncakeServer : IAsyncDisposable
             throw new SettingException(
                 fault.Message.Replace($" (Parameter '{fault.ParamName}')", "", StringComparison.Ordinal));
         }
+        catch (PlatformNotSupportedException fault)
+        {
+            throw new SettingException($"worker.instructions: {fault.Message}");
+        }
         catch (SocketException fault)
         {
             throw new CommandException($"cannot listen on {Listeners(context)}: {fault.Message}");

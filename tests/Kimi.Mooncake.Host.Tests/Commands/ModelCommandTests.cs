@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Kimi.Mooncake.Host.Output;
+using Kimi.Mooncake.Kernels.Cpu;
 
 namespace Kimi.Mooncake.Host.Tests.Commands;
 
@@ -88,5 +89,31 @@ internal sealed class ModelCommandTests
 
         Assert.That(run.Code, Is.EqualTo(code));
         Assert.That(run.Error, Does.Contain(message).And.Not.Contain("Parameter").And.Not.Contain("   at "));
+    }
+
+    [Test]
+    public async Task ServeAndLogits_InstructionsThatAreNotThere_AreOneLine()
+    {
+        if (InstructionPaths.IsSupported(InstructionPath.Amx))
+        {
+            Assert.Ignore("skipped: this machine has AMX");
+        }
+
+        var path = Path.Combine(_folder, "model.gguf");
+        var tokens = Path.Combine(_folder, "tokens");
+        await CommandRun.OfAsync("model", "build", "--output", path);
+        await File.WriteAllTextAsync(tokens, "1 2 3");
+
+        var served = await CommandRun.OfAsync(
+            "serve", "--model", path, "--port", "0", "--set", "worker.instructions=amx");
+        var computed = await CommandRun.OfAsync(
+            "model", "logits", path, "--instructions", "amx", "--tokens", tokens, "--out",
+            Path.Combine(_folder, "logits"));
+
+        var message = $"instruction path Amx: this machine has {InstructionPaths.Best} at best\n";
+        Assert.That(served.Code, Is.EqualTo(ExitCode.Usage));
+        Assert.That(served.Error, Does.EndWith("error: worker.instructions: " + message));
+        Assert.That(computed.Code, Is.EqualTo(ExitCode.Usage));
+        Assert.That(computed.Error, Does.EndWith("error: " + message));
     }
 }

@@ -74,7 +74,8 @@ internal sealed unsafe class AmxInt8Tests
             for (var block = 0; block < data.Columns / WeightTile.BlockValues; block += WeightTile.BlocksMax)
             {
                 var blocks = Math.Min(WeightTile.BlocksMax, (data.Columns / WeightTile.BlockValues) - block);
-                WeightTile.Decode(data, panel, block, blocks, tile, tile + WeightTile.BytesMax);
+                WeightTile.Decode(
+                    data, panel, panel + 1, block, blocks, cold: false, tile, tile + WeightTile.BytesMax);
                 kernel.Multiply(new Int8Run
                 {
                     Tile = tile,
