@@ -1,5 +1,6 @@
 using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Kernels.Cpu.Amx;
+using Kimi.Mooncake.Kernels.Cpu.Generated;
 using Kimi.Mooncake.Kernels.Cpu.Int8;
 
 namespace Kimi.Mooncake.Kernels.Tests.Amx;
@@ -112,6 +113,23 @@ internal sealed unsafe class AmxSupportTests
             () => new CpuKernels(new CpuOptions { ThreadCount = 1, Path = InstructionPath.Amx }),
             Throws.TypeOf<PlatformNotSupportedException>().With.Message.Contains("instruction path Amx: ")
                 .And.Message.Contains($"this machine has {InstructionPaths.Best} at best"));
+    }
+
+    [Test]
+    public void ThisMachine_NoTiles_RefusesThem()
+    {
+        if (!MachineCode.IsSupported || InstructionPaths.IsSupported(InstructionPath.Amx))
+        {
+            Assert.Ignore("skipped: this machine has AMX, or is not x86-64 with Linux");
+        }
+
+        var machine = AmxSupport.ThisMachine();
+        var (isUsable, refusal) = AmxSupport.Decide(machine);
+
+        Assert.That(isUsable, Is.False);
+        Assert.That(refusal ?? "", Does.Not.Contain("self-test"), "tiles were used");
+        Assert.That(machine.RequestTiles(), Is.Not.Zero);
+        Assert.That(machine.PermittedState() & TileState, Is.Zero);
     }
 
     [TestCase(InstructionPath.Avx512, "AMX self-test failed: x", "; AMX self-test failed: x")]

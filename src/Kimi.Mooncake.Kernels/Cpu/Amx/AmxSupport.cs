@@ -106,7 +106,8 @@ internal static partial class AmxSupport
         return failure is null ? null : $"AMX {what} failed: {failure}";
     }
 
-    private static AmxMachine ThisMachine() => new(
+    /// <summary>The processor and the system that this process runs on: x86-64, Linux.</summary>
+    internal static AmxMachine ThisMachine() => new(
         X86Base.CpuId,
         static () => SystemCall(ArchPrctl, RequestPermission, TileData) == 0 ? 0 : Marshal.GetLastPInvokeError(),
         ReadPermitted,
