@@ -14,6 +14,7 @@ internal sealed unsafe class Int8Weight : PanelWeight
     private const int ScratchAlignment = 64;
 
     private readonly TensorData _stored;
+    private readonly TileDecoder _tiles;
     private readonly TileFormat _format;
     private readonly Int8Kernel _kernel;
     private readonly int _blocks;
@@ -33,6 +34,7 @@ internal sealed unsafe class Int8Weight : PanelWeight
         }
 
         _stored = weight;
+        _tiles = new TileDecoder(weight);
         _members = members;
         _kernel = Int8Kernel.For(path, _format);
         _blocks = weight.Columns / WeightTile.BlockValues;
@@ -40,7 +42,7 @@ internal sealed unsafe class Int8Weight : PanelWeight
 
     internal override ActivationForms Form => ActivationForms.Int8;
 
-    internal override long ScratchBytes => WeightTile.BytesMax + WeightTile.StagingBytes + ScratchAlignment;
+    internal override long ScratchBytes => WeightTile.BytesMax + TileDecoder.StagingBytes + ScratchAlignment;
 
     internal override int RowsPerTask => 512;
 
@@ -89,8 +91,8 @@ internal sealed unsafe class Int8Weight : PanelWeight
                 run.ScaledSums += block;
                 run.Y = y + (i * PanelColumns);
                 run.Accumulate = block;
-                WeightTile.Decode(
-                    _stored, panel + i, i + 1 < panels ? panel + i + 1 : afterwards, block, (int)run.Blocks,
+                _tiles.Decode(
+                    panel + i, i + 1 < panels ? panel + i + 1 : afterwards, block, (int)run.Blocks,
                     cold && i == 0, tile, tile + WeightTile.BytesMax);
                 _kernel.Multiply(run);
             }

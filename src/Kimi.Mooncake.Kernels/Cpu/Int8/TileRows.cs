@@ -154,9 +154,14 @@ internal readonly unsafe struct TileRows(byte* first, long stride, TileFetch fet
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<uint> EveryFourth(byte* at, long stride) => Vector512.Create(
-        Vector256.Create(Vector128.Load((uint*)at), Vector128.Load((uint*)(at + (4 * stride)))),
-        Vector256.Create(Vector128.Load((uint*)(at + (8 * stride))), Vector128.Load((uint*)(at + (12 * stride)))));
+    private static Vector512<uint> EveryFourth(byte* at, long stride)
+    {
+        // Joining two halves would first insert the lower one into a register that the last round left.
+        var rows = Vector128.Load((uint*)at).ToVector256Unsafe().ToVector512Unsafe();
+        rows = Avx512F.InsertVector128(rows, Vector128.Load((uint*)(at + (4 * stride))), 1);
+        rows = Avx512F.InsertVector128(rows, Vector128.Load((uint*)(at + (8 * stride))), 2);
+        return Avx512F.InsertVector128(rows, Vector128.Load((uint*)(at + (12 * stride))), 3);
+    }
 }
 
 /// <summary>Four words of each of 16 rows, by their place.</summary>
