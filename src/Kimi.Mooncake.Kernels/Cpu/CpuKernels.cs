@@ -92,19 +92,10 @@ public sealed class CpuKernels : IKernels
     /// <inheritdoc />
     public LinearWeight Pack(TensorData weight)
     {
-        if (_bf16 is not null && weight.Type == TensorType.BF16)
-        {
-            return new Bf16Weight(weight, _bf16);
-        }
-
-        if (Options.Arithmetic == CpuArithmetic.Fast && Int8Weight.Supports(weight.Type))
-        {
-            return new Int8Weight(weight, Options.Path, ThreadCount);
-        }
-
-        return _budget.TryTake(PackedWeight.SizeBytes(weight))
+        var stored = PackStored(weight);
+        return stored is StoredWeight && _budget.TryTake(PackedWeight.SizeBytes(weight))
             ? new PackedWeight(weight, _budget)
-            : new StoredWeight(weight);
+            : stored;
     }
 
     /// <inheritdoc />
@@ -113,7 +104,7 @@ public sealed class CpuKernels : IKernels
         ArgumentNullException.ThrowIfNull(projections);
         if (_bf16Decode is not null && !projections.HasFullPrecision)
         {
-            return new RoundedAttentionWeight(projections);
+            return new RoundedAttentionWeight(projections, PackStored);
         }
 
         return _budget.TryTake(PackedAttentionWeight.SizeBytes(projections.Shape))
@@ -254,5 +245,18 @@ public sealed class CpuKernels : IKernels
         _bf16Prefill?.Dispose();
         _decode.Dispose();
         _bf16Decode?.Dispose();
+    }
+
+    /// <summary>A weight that multiplies with what is stored, in the arithmetic of its type.</summary>
+    private PanelWeight PackStored(TensorData weight)
+    {
+        if (_bf16 is not null && weight.Type == TensorType.BF16)
+        {
+            return new Bf16Weight(weight, _bf16);
+        }
+
+        return Options.Arithmetic == CpuArithmetic.Fast && Int8Weight.Supports(weight.Type)
+            ? new Int8Weight(weight, Options.Path, ThreadCount)
+            : new StoredWeight(weight);
     }
 }

@@ -16,6 +16,9 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
     // Work is given in multiply-adds of single precision; bfloat16 takes a quarter of their time.
     private const int WorkShare = 4;
 
+    // Members' working memory begins at a line.
+    private const int StrideValues = 32;
+
     // Tasks for each thread that even out by themselves.
     private const int TasksPerMember = 4;
 
@@ -24,6 +27,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
     private readonly TeamTask _absorb;
     private readonly TeamTask _attend;
     private readonly TeamTask _raise;
+    private readonly ActivationRows[] _inputs;
     private readonly DecodeRanges _ranges = new();
     private readonly Scratch _queryScratch = new();
     private readonly Scratch _partialScratch = new();
@@ -51,6 +55,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
     {
         _team = team;
         _tiles = new LatentTiles(kernels);
+        _inputs = [.. Enumerable.Range(0, team.MemberCount).Select(_ => new ActivationRows())];
         _absorb = AbsorbTask;
         _attend = AttendTask;
         _raise = RaiseTask;
@@ -99,6 +104,11 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
 
     public void Dispose()
     {
+        foreach (var inputs in _inputs)
+        {
+            inputs.Dispose();
+        }
+
         _queryScratch.Dispose();
         _partialScratch.Dispose();
         _memberScratch.Dispose();
@@ -120,10 +130,11 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
 
     private void TakeScratch(int rows)
     {
-        var latents = (long)rows * LatentTiles.Padded(_shape.LatentRank);
-        var nopes = (long)rows * PanelAttentionWeight.Padded(_shape.NopeDimension);
-        _memberStride = LatentTiles.Padded(checked((int)Math.Max(
-            _weight.AbsorbedScratchValues + (2 * _sumStride) + latents + nopes, LatentTiles.ScratchValues(_queryStride))));
+        // Latents of a head's rows, and outputs where they do not fit where they belong.
+        var values = (long)rows * (_sumStride + _weight.RaisedColumns);
+        _memberStride = Math.Max(
+            _weight.AbsorbedScratchValues + _sumStride + values, LatentTiles.ScratchValues(_queryStride));
+        _memberStride = (_memberStride + StrideValues - 1) / StrideValues * StrideValues;
         _queries = (ushort*)_queryScratch.Take((long)rows * PaddedHeads * _queryStride / 2);
         _partials = _partialScratch.Take(_ranges.Count * PartialStride);
         _members = _memberScratch.Take(_team.MemberCount * _memberStride);
@@ -145,24 +156,16 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         }
 
         var (nope, latent, rope) = (_shape.NopeDimension, _shape.LatentRank, _shape.RopeDimension);
-        var padded = PanelAttentionWeight.Padded(nope);
-        var nopes = _members + (member * _memberStride);
-        var latents = nopes + ((long)_q.Rows * padded);
-        var q = _q.Data + (head * _shape.QueryDimension);
-        for (var row = 0; row < _q.Rows; row++)
-        {
-            var target = new Span<float>(nopes + ((long)row * padded), padded);
-            new ReadOnlySpan<float>(q + ((long)row * _q.Stride), nope).CopyTo(target);
-            target[nope..].Clear();
-        }
-
-        _weight.Absorb(head, nopes, _q.Rows, latents, latents + ((long)_q.Rows * _sumStride));
+        var latents = _members + (member * _memberStride);
+        var q = _q.ColumnSlice(head * _shape.QueryDimension, _shape.QueryDimension);
+        _weight.Absorb(
+            head, q.ColumnSlice(0, nope), _inputs[member], latents, latents + ((long)_q.Rows * _sumStride));
         for (var row = 0; row < _q.Rows; row++)
         {
             var target = Queries(row, head);
-            ActivationRows.EncodeBf16(latents + ((long)row * _weight.PaddedLatent), latent, target, latent);
+            ActivationRows.EncodeBf16(latents + ((long)row * _sumStride), latent, target, latent);
             ActivationRows.EncodeBf16(
-                q + ((long)row * _q.Stride) + nope, rope, target + latent, _queryStride - latent);
+                q.Data + ((long)row * q.Stride) + nope, rope, target + latent, _queryStride - latent);
         }
     }
 
@@ -211,23 +214,31 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
     private void RaiseTask(int head, int member)
     {
         var latents = _members + (member * _memberStride);
-        var ordered = latents + ((long)_q.Rows * _weight.PaddedLatent);
+        var outputs = latents + ((long)_q.Rows * _sumStride);
+        var scratch = outputs + ((long)_q.Rows * _weight.RaisedColumns);
         for (var row = 0; row < _q.Rows; row++)
         {
-            Merge(row, head, ordered);
-            new ReadOnlySpan<float>(ordered, _shape.LatentRank).CopyTo(
-                new Span<float>(latents + ((long)row * _weight.PaddedLatent), _shape.LatentRank));
-            new Span<float>(
-                latents + ((long)row * _weight.PaddedLatent) + _shape.LatentRank,
-                _weight.PaddedLatent - _shape.LatentRank).Clear();
+            Merge(row, head, latents + ((long)row * _sumStride), scratch);
         }
 
-        _weight.Raise(
-            head, latents, _q.Rows, _output.Data + (head * _shape.ValueDimension), _output.Stride, ordered);
+        var rows = new MatrixView(latents, _q.Rows, _shape.LatentRank, _sumStride);
+        var output = _output.ColumnSlice(head * _shape.ValueDimension, _shape.ValueDimension);
+        if (_weight.RaisedColumns == output.Columns)
+        {
+            _weight.Raise(head, rows, _inputs[member], output.Data, output.Stride, scratch);
+            return;
+        }
+
+        _weight.Raise(head, rows, _inputs[member], outputs, _weight.RaisedColumns, scratch);
+        for (var row = 0; row < _q.Rows; row++)
+        {
+            new ReadOnlySpan<float>(outputs + ((long)row * _weight.RaisedColumns), output.Columns)
+                .CopyTo(output.Row(row));
+        }
     }
 
     /// <summary>The latent of a head, from the ranges of its row in ascending order.</summary>
-    private void Merge(int row, int head, float* ordered)
+    private void Merge(int row, int head, float* ordered, float* merged)
     {
         var (first, end) = (_ranges.First(row), _ranges.First(row + 1));
         var sums = _partials + ((long)head * _sumStride);
@@ -238,7 +249,6 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
             max = MathF.Max(max, state[range * PartialStride]);
         }
 
-        var merged = ordered + _sumStride;
         new Span<float>(merged, _sumStride).Clear();
         var sum = 0f;
         for (var range = first; range < end; range++)

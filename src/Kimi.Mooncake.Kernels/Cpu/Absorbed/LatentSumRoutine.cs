@@ -1,4 +1,6 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using Iced.Intel;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -17,6 +19,7 @@ internal static unsafe class LatentSumRoutine
     private const int WeightRegisters = 8;
     private const int FirstSum = 16;
     private const int Quarter = 4;
+    private const int Lanes = 16;
 
     private static readonly AssemblerRegister64[] Saved = [rbx, rbp, r12, r13, r14, r15];
 
@@ -112,17 +115,16 @@ internal static unsafe class LatentSumRoutine
     /// Copies sums into the order of the rows: interleaving leaves, of every eight values, four in one register and
     /// four in the other.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal static void CopyOrdered(float* sums, float* target, int count)
     {
+        var lower = Vector512.Create(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+        var upper = lower + Vector512.Create(LatentKernels.StepValues / Quarter);
         for (var i = 0; i < count; i += LatentKernels.StepValues)
         {
-            for (var group = 0; group < Quarter; group++)
-            {
-                var from = sums + i + (group * Quarter);
-                var to = target + i + (2 * group * Quarter);
-                Vector128.Load(from).Store(to);
-                Vector128.Load(from + (LatentKernels.StepValues / 2)).Store(to + Quarter);
-            }
+            var (first, second) = (Vector512.Load(sums + i), Vector512.Load(sums + i + Lanes));
+            Avx512F.PermuteVar16x32x2(first, lower, second).Store(target + i);
+            Avx512F.PermuteVar16x32x2(first, upper, second).Store(target + i + Lanes);
         }
     }
 

@@ -1,29 +1,50 @@
 namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
 
 /// <summary>
-/// Up-projections that attention in bfloat16 reads where they are stored. In the absorbed form they are multiplied with
-/// in single precision: rows of the stored matrices are decoded a few at a time.
+/// Up-projections that are read where they are stored, for attention in bfloat16. The absorbed form multiplies with
+/// them as with any weight of their type; only a key projection that is <c>[nope][latent]</c> is decoded and multiplied
+/// with in single precision.
 /// </summary>
-/// <remarks>
-/// An element is 16 lanes of fused multiply-adds along the row whose halves are added to halves; where the key
-/// projection is <c>[nope][latent]</c>, it is one chain over nope ascending.
-/// </remarks>
-internal sealed unsafe class RoundedAttentionWeight(AttentionProjections projections)
-    : PanelAttentionWeight(projections.Shape)
+internal sealed unsafe class RoundedAttentionWeight : PanelAttentionWeight
 {
-    // Rows that are decoded at once stay in the first cache.
-    private const int RunValues = 4096;
-    private readonly StoredAttentionWeight _stored = new(projections);
+    private readonly StoredAttentionWeight _stored;
+    private readonly PanelWeight[] _keys;
+    private readonly PanelWeight[] _values;
+
+    /// <param name="projections">The stored tensors, which must outlive this.</param>
+    /// <param name="pack">Makes a weight of a stored matrix that is not copied.</param>
+    internal RoundedAttentionWeight(AttentionProjections projections, Func<TensorData, PanelWeight> pack)
+        : base(projections.Shape)
+    {
+        Projections = projections;
+        _stored = new StoredAttentionWeight(projections);
+        var heads = Enumerable.Range(0, Shape.HeadCount);
+        _keys = projections.KeyIsLatentMajor ? [.. heads.Select(head => pack(projections.Key(head)))] : [];
+        _values = [.. heads.Select(head => pack(projections.Value(head)))];
+    }
 
     /// <summary>The stored projections.</summary>
-    internal AttentionProjections Projections { get; } = projections;
+    internal AttentionProjections Projections { get; }
 
     internal override long ScratchValues => _stored.ScratchValues;
 
     /// <summary>Values of working memory that <see cref="Absorb"/> and <see cref="Raise"/> need.</summary>
-    internal long AbsorbedScratchValues => Math.Max(
-        ScratchValues, RunRows(Padded(Math.Max(Shape.LatentRank, Shape.NopeDimension))) *
-            (long)Padded(Math.Max(Shape.LatentRank, Shape.NopeDimension)));
+    internal long AbsorbedScratchValues
+    {
+        get
+        {
+            var values = _values[0].ScratchBytes / sizeof(float);
+            return _keys.Length == 0
+                ? Math.Max(ScratchValues, values)
+                : Math.Max(_keys[0].ScratchBytes / sizeof(float), values);
+        }
+    }
+
+    /// <summary>Columns of <see cref="Absorb"/>'s result.</summary>
+    internal int AbsorbedColumns => PanelWeight.Panels(Shape.LatentRank) * PanelWeight.PanelColumns;
+
+    /// <summary>Columns of <see cref="Raise"/>'s result.</summary>
+    internal int RaisedColumns => PanelWeight.Panels(Shape.ValueDimension) * PanelWeight.PanelColumns;
 
     internal override float* KeyRows(int head, float* scratch) => _stored.KeyRows(head, scratch);
 
@@ -33,54 +54,52 @@ internal sealed unsafe class RoundedAttentionWeight(AttentionProjections project
 
     /// <summary>Moves queries of a head into the latent space.</summary>
     /// <param name="head">The head.</param>
-    /// <param name="queries">Rows of nope values, padded with zeros to a multiple of 16, without gaps.</param>
-    /// <param name="rows">Rows.</param>
-    /// <param name="target">Rows of latents; those behind the latent's rank may be anything.</param>
+    /// <param name="queries">Rows of nope values.</param>
+    /// <param name="inputs">Working memory for their rounded form.</param>
+    /// <param name="target">Rows of <see cref="AbsorbedColumns"/>, of which the first are the latent.</param>
     /// <param name="scratch">Working memory.</param>
-    internal void Absorb(int head, float* queries, int rows, float* target, float* scratch)
+    internal void Absorb(int head, in MatrixView queries, ActivationRows inputs, float* target, float* scratch)
     {
-        if (Projections.KeyIsLatentMajor)
+        if (_keys.Length > 0)
         {
-            Multiply(Projections.Key(head), queries, rows, target, PaddedLatent, scratch);
+            Multiply(_keys[head], queries, inputs, target, AbsorbedColumns, scratch);
             return;
         }
 
         MicroKernels.Multiply(
-            queries, Padded(Shape.NopeDimension), rows, KeyColumns(head, scratch), PaddedLatent, Shape.NopeDimension,
-            target, PaddedLatent, PaddedLatent, accumulate: false);
+            queries.Data, queries.Stride, queries.Rows, KeyColumns(head, scratch), PaddedLatent, Shape.NopeDimension,
+            target, AbsorbedColumns, PaddedLatent, accumulate: false);
     }
 
     /// <summary>Makes outputs of a head from latents.</summary>
     /// <param name="head">The head.</param>
-    /// <param name="latents">Rows of latents, padded with zeros to a multiple of 16, without gaps.</param>
-    /// <param name="rows">Rows.</param>
-    /// <param name="output">Rows of values.</param>
-    /// <param name="outputStride">Values from one row of the output to the next.</param>
+    /// <param name="latents">Rows of latents.</param>
+    /// <param name="inputs">Working memory for their rounded form.</param>
+    /// <param name="target">Rows of <see cref="RaisedColumns"/>, of which the first are the output.</param>
+    /// <param name="stride">Values from one row of the target to the next.</param>
     /// <param name="scratch">Working memory.</param>
-    internal void Raise(int head, float* latents, int rows, float* output, long outputStride, float* scratch) =>
-        Multiply(Projections.Value(head), latents, rows, output, outputStride, scratch);
+    internal void Raise(
+        int head, in MatrixView latents, ActivationRows inputs, float* target, long stride, float* scratch) =>
+        Multiply(_values[head], latents, inputs, target, stride, scratch);
 
-    public override void Dispose() => _stored.Dispose();
-
-    private static int RunRows(int columns) => Math.Max(1, RunValues / columns);
-
-    /// <summary><c>y[r][n] = x[r] . stored[n]</c>.</summary>
-    private static void Multiply(
-        in TensorData stored, float* x, int rows, float* y, long yStride, float* scratch)
+    public override void Dispose()
     {
-        var columns = Padded(stored.Columns);
-        var run = RunRows(columns);
-        for (var first = 0; first < stored.Rows; first += run)
+        _stored.Dispose();
+        foreach (var weight in _keys.Concat(_values))
         {
-            var count = (int)Math.Min(run, stored.Rows - first);
-            for (var row = 0; row < count; row++)
-            {
-                var target = scratch + ((long)row * columns);
-                stored.Decode(first + row, 0, stored.Columns, target);
-                new Span<float>(target + stored.Columns, columns - stored.Columns).Clear();
-            }
-
-            ScoreKernels.Score(x, rows, scratch, count, columns, y + first, yStride);
+            weight.Dispose();
         }
+    }
+
+    private static void Multiply(
+        PanelWeight weight, in MatrixView x, ActivationRows inputs, float* y, long yStride, float* scratch)
+    {
+        inputs.Begin(x, weight.Form);
+        for (var row = 0; row < x.Rows && weight.Form != ActivationForms.Single; row++)
+        {
+            inputs.EncodeRow(row);
+        }
+
+        weight.Multiply(0, weight.PanelCount, inputs, 0, x.Rows, y, yStride, (byte*)scratch);
     }
 }
