@@ -137,6 +137,25 @@ internal sealed unsafe class StoredWeight(in TensorData weight)
 
     internal override int PanelsPerTask(int rows) => 1;
 
+    internal override void Multiply(
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
+    {
+        var whole = OutputSize / PanelColumns;
+        if (rows == 1 && _stored.Type == TensorType.F32 && SingleRow.IsSupported && panel + panels <= whole)
+        {
+            var row = x.Single.Data + ((long)firstRow * x.Single.Stride);
+            for (var i = 0; i < panels; i++)
+            {
+                var stored = (float*)_stored.At((long)(panel + i) * PanelColumns, 0);
+                SingleRow.Multiply(row, stored, InputSize, InputSize, y + (i * PanelColumns));
+            }
+        }
+        else
+        {
+            base.Multiply(panel, panels, x, firstRow, rows, y, ldy, scratch);
+        }
+    }
+
     internal override float* Tile(int panel, int k, int count, float* scratch)
     {
         StoredTiles.Columns(

@@ -55,6 +55,11 @@ internal static unsafe class StoredTiles
     {
         if (data.Type == TensorType.F32 && count == Transposition.Rows)
         {
+            for (var row = 0; row < count; row++)
+            {
+                Prefetch(data, first + row, firstColumn + columns);
+            }
+
             lds = data.Columns;
             return (float*)data.At(first, firstColumn);
         }
