@@ -143,7 +143,8 @@ internal sealed unsafe class AmxAssemblyTests
         internal void Run(AmxOperands operands, int firstStep = 0, int steps = -1, int shortOperand = -1)
         {
             var configuration = stackalloc byte[TileConfiguration.SizeBytes];
-            TileConfiguration.Write(new Span<byte>(configuration, TileConfiguration.SizeBytes), Shape.Rows, Shape.Depth);
+            TileConfiguration.Write(
+                new Span<byte>(configuration, TileConfiguration.SizeBytes), Shape.Rows, Shape.Depth);
             var sums = (int*)NativeMemory.AlignedAlloc(AmxAssembly.ScratchBytes, Lanes * sizeof(float));
             try
             {

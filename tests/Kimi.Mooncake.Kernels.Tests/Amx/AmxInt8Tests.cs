@@ -6,7 +6,7 @@ using Kimi.Mooncake.Kernels.Reference;
 
 namespace Kimi.Mooncake.Kernels.Tests.Amx;
 
-/// <summary>Products with interpreted tile routines: the bits of the definition, for all types and remainders.</summary>
+/// <summary>Products with interpreted tile routines: the definition's bits, for all types and remainders.</summary>
 internal sealed unsafe class AmxInt8Tests
 {
     private static IEnumerable<TensorType> Types => Int8WeightTests.Types;

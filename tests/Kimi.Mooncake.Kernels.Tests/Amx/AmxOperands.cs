@@ -66,7 +66,7 @@ internal sealed unsafe class AmxOperands : IDisposable
         }
     }
 
-    /// <summary>Arguments for a run of steps that begins at an even one; all but the first add to what is there.</summary>
+    /// <summary>Arguments for a run of steps from an even one; all but the first add to what is there.</summary>
     internal AmxArguments Arguments(int firstStep, int steps) => new()
     {
         Inputs = Inputs + (firstStep * _shape.Depth),

@@ -29,7 +29,12 @@ internal sealed unsafe class AmxSupportTests
     [Test]
     public void Decide_SystemRefuses_SaysSoAndTestsNothing()
     {
-        var machine = Machine() with { RequestTiles = () => 22, SelfTest = () => throw new InvalidOperationException() };
+        var machine = Machine() with
+        {
+            RequestTiles = () => 22,
+            Trial = () => throw new InvalidOperationException(),
+            SelfTest = () => throw new InvalidOperationException(),
+        };
 
         Assert.That(
             AmxSupport.Decide(machine), Is.EqualTo((false, "the system does not permit AMX tiles: error 22")));
@@ -41,6 +46,7 @@ internal sealed unsafe class AmxSupportTests
         var machine = Machine() with
         {
             PermittedState = () => 1UL << 17,
+            Trial = () => throw new InvalidOperationException(),
             SelfTest = () => throw new InvalidOperationException(),
         };
 

@@ -3,7 +3,7 @@ using Kimi.Mooncake.Kernels.Cpu.Int8;
 
 namespace Kimi.Mooncake.Kernels.Tests.Amx;
 
-/// <summary>The routines of AMX for tiles of a kind, interpreted: they touch what their arguments say and no more.</summary>
+/// <summary>AMX routines for tiles of a kind, interpreted: they touch what their arguments say and no more.</summary>
 internal sealed unsafe class InterpretedAmxCode(TileKind kind)
 {
     private readonly byte[]?[] _routines = new byte[]?[AmxShape.RowsMax + 1];
