@@ -49,7 +49,7 @@ internal static unsafe class AmxSelfTest
         return null;
     }
 
-    /// <summary>A tile and rows. Extreme: the first rows and outputs have only the greatest or the least codes.</summary>
+    /// <summary>A tile and rows. The first rows and outputs have only the greatest or the least codes.</summary>
     private sealed class Operands : IDisposable
     {
         private readonly int _rows;

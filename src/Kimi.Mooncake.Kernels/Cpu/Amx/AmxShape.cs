@@ -34,8 +34,8 @@ internal readonly record struct AmxShape(
     internal int RowScalePair => Depth == BlockValues ? 2 * RowScaleBytes : RowScaleBytes;
 
     /// <summary>
-    /// What the tiles of a kind need. Their bytes are signed as they stand where there are mins, and otherwise in blocks
-    /// of <see cref="SignedBlockBytes"/> of their own.
+    /// What the tiles of a kind need. Their bytes are signed as they stand where there are mins, and otherwise in
+    /// blocks of <see cref="SignedBlockBytes"/> of their own.
     /// </summary>
     internal static AmxShape Of(TileKind kind, int rows)
     {

@@ -47,7 +47,7 @@ internal static partial class AmxSupport
     internal static string Remark(InstructionPath path, string? refusal) =>
         refusal is not null && path >= InstructionPath.Avx512 ? "; " + refusal : "";
 
-    /// <summary>Decides for a machine that has AVX-512. The refusal is set only where the processor has tiles.</summary>
+    /// <summary>Decides for a machine that has AVX-512. There is a refusal only if the processor has tiles.</summary>
     internal static (bool IsUsable, string? Refusal) Decide(AmxMachine machine)
     {
         var features = machine.CpuId(FeatureLeaf, 0).Edx;
