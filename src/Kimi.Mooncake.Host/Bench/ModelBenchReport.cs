@@ -1,3 +1,4 @@
+using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Models;
@@ -27,6 +28,8 @@ internal sealed record ModelBenchReport
 
     public required InstructionPath Instructions { get; init; }
 
+    public required KvElementType KvType { get; init; }
+
     public required int ChunkTokens { get; init; }
 
     public required int Runs { get; init; }
@@ -46,10 +49,14 @@ internal sealed record ModelBenchReport
 
     public required ModelBenchResult Result { get; init; }
 
+    /// <summary>Cost over position in the longest prefill of one sequence; null where that is fewer than 3 passes.</summary>
+    public required PrefillCurve? PrefillCurve { get; init; }
+
     public static ModelBenchReport Of(
         LoadedModel model,
         double openS,
-        CpuKernels kernels,
+        IKernels kernels,
+        WorkerOptions worker,
         ModelBenchOptions options,
         MachineLimits limits,
         ModelBenchResult result)
@@ -64,8 +71,9 @@ internal sealed record ModelBenchReport
             ProcessorFeatures = Mooncake.Kernels.ProcessorFeatures.Names,
             Kernels = kernels.Name,
             Threads = kernels.ThreadCount,
-            Arithmetic = kernels.Options.Arithmetic,
-            Instructions = kernels.Options.Path,
+            Arithmetic = model.Arithmetic,
+            Instructions = LoadedModel.ParseInstructions(worker.Instructions),
+            KvType = options.KvType,
             ChunkTokens = options.ChunkTokens,
             Runs = options.Runs,
             Seed = options.Seed,
@@ -74,6 +82,7 @@ internal sealed record ModelBenchReport
             ResidentBytes = memory?.TotalBytes,
             AnonymousBytes = memory?.AnonymousBytes,
             Result = result,
+            PrefillCurve = PrefillCurve.OfLongest(model.Config, result.Prefill),
         };
     }
 }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Kimi.Mooncake.Host.Configuration;
 using Kimi.Mooncake.Host.Output;
+using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Models;
 using Spectre.Console;
 
@@ -15,6 +16,12 @@ internal static class ModelBenchTables
         if (report.Result.Prefill.Count > 0)
         {
             terminal.WriteTable(Prefill(report));
+        }
+
+        if (report.PrefillCurve is { } curve)
+        {
+            terminal.Output.WriteLine($"  {PrefillChart.Describe(curve)}");
+            terminal.Output.WriteLine();
         }
 
         if (report.Result.Decode.Count > 0)
@@ -33,10 +40,10 @@ internal static class ModelBenchTables
         Row("model", $"{report.ModelId}, {ByteSize.Approximate(report.MappedBytes)} mapped: {report.Model}");
         Row("processor", $"{report.Processor}: {string.Join(' ', report.ProcessorFeatures)}");
         Row("kernels", $"{report.Kernels}, arithmetic {report.Arithmetic}, instructions {report.Instructions}");
-        Row("limits", $"{limits.Fp32Gflops:0} GFLOP/s fp32, {limits.ReadGbPerS:0.0} GB/s read");
+        Row("limits", $"{Limits(limits)}");
         Row("runs", $"{report.Runs} each, passes of {report.ChunkTokens:N0} prompt tokens, seed {report.Seed}");
         Row("opened, loaded", $"{report.OpenS:0.000} s, {result.PackS:0.000} s");
-        Row("KV cache", $"{result.KvBytesPerToken:N0} bytes a token, pool {ByteSize.Approximate(result.KvPoolBytes)}");
+        Row("KV cache", $"{report.KvType}, {result.KvBytesPerToken:N0} bytes a token, pool {ByteSize.Approximate(result.KvPoolBytes)}");
         if (report is { ResidentBytes: { } resident, AnonymousBytes: { } anonymous })
         {
             Row("memory", $"{ByteSize.Approximate(resident)} resident, {ByteSize.Approximate(anonymous)} without a file");
@@ -46,6 +53,17 @@ internal static class ModelBenchTables
             $"first token of {Text($"{result.FirstTokenPromptTokens}")}",
             $"{first.Median * 1000:0.0} ms ({first.Min * 1000:0.0} to {first.Max * 1000:0.0})");
         return table;
+    }
+
+    private static string Limits(MachineLimits limits)
+    {
+        (double? Rate, string Name)[] arithmetic =
+        [
+            (limits.Fp32Gflops, "GFLOP/s fp32"), (limits.Bf16Gflops, "GFLOP/s bf16"), (limits.Int8Gops, "GOP/s int8"),
+            (limits.AmxBf16Gflops, "GFLOP/s AMX bf16"), (limits.AmxInt8Gops, "GOP/s AMX int8"),
+        ];
+        var found = arithmetic.Where(limit => limit.Rate is not null).Select(limit => Text($"{limit.Rate:0} {limit.Name}"));
+        return Text($"{string.Join(", ", found)}; {limits.ReadGbPerS:0.0} GB/s read");
     }
 
     private static Table Prefill(ModelBenchReport report)

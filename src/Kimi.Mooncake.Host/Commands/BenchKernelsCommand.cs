@@ -1,23 +1,22 @@
 using System.CommandLine;
-using System.Globalization;
 using Kimi.Mooncake.Engine;
+using Kimi.Mooncake.Host.Bench;
 using Kimi.Mooncake.Host.Output;
 using Kimi.Mooncake.Host.Serving;
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Models;
 using Kimi.Mooncake.Models.Needle;
-using Spectre.Console;
+using Kimi.Mooncake.Worker;
 
 namespace Kimi.Mooncake.Host.Commands;
 
 /// <summary>
-/// <c>mooncake bench kernels</c>: the machine's peaks, what the kernels make of them, and what the whole prefill of the
-/// built-in model makes of them.
+/// <c>mooncake bench kernels</c>: the machine's peaks, each kernel beside its own roofline, and what the whole prefill of
+/// the built-in model makes of the fp32 peak.
 /// </summary>
 internal sealed class BenchKernelsCommand
 {
-    private const int ThreadsMax = 1024;
     private const int PrefillTokensDefault = 32_768;
     private const int PrefillTokensMax = 262_144;
 
@@ -26,27 +25,38 @@ internal sealed class BenchKernelsCommand
     private readonly Terminal _terminal;
     private readonly Option<bool> _json = JsonOption.Create();
 
-    private readonly Option<int> _threads = new("--threads")
+    private readonly IntOption _threads = new("--threads", "Threads; 0 is one for each core.", 0, 0, 1024);
+
+    private readonly Option<string> _instructions = new("--instructions")
     {
-        Description = "Threads; 0 is one for each core.",
-        HelpName = "N",
+        Description = "Instructions of the kernels: auto, portable, avx-vnni, avx512 or amx.",
+        HelpName = "NAME",
+        DefaultValueFactory = _ => "auto",
     };
 
-    private readonly Option<int> _prefillTokens = new("--prefill-tokens")
+    private readonly Option<string> _filter = new("--filter")
     {
-        Description = "Tokens of the built-in model's prefill; 0 leaves it out.",
-        HelpName = "N",
-        DefaultValueFactory = _ => PrefillTokensDefault,
+        Description = "Measure only kernels with this in their names, such as 'Q8_0, 1 x' or 'kimi-k2'.",
+        HelpName = "TEXT",
+        DefaultValueFactory = _ => "",
     };
 
-    private BenchKernelsCommand(Terminal terminal) => _terminal = terminal;
+    private readonly IntOption _prefillTokens = new(
+        "--prefill-tokens", "Tokens of the built-in model's prefill; 0 leaves it out.", PrefillTokensDefault,
+        0, PrefillTokensMax);
+
+    private BenchKernelsCommand(Terminal terminal)
+    {
+        _terminal = terminal;
+        _instructions.AcceptOnlyFromAmong("auto", "portable", "avx-vnni", "avx512", "amx");
+    }
 
     public static Command Create(Terminal terminal)
     {
         var bench = new BenchKernelsCommand(terminal);
-        var command = new Command("kernels", "Measures peaks, kernels and a whole prefill, less than a minute.")
+        var command = new Command("kernels", "Measures peaks, kernels beside their rooflines, and a whole prefill.")
         {
-            bench._threads, bench._prefillTokens, bench._json,
+            bench._threads.Option, bench._instructions, bench._filter, bench._prefillTokens.Option, bench._json,
         };
         MooncakeCommand.SetAction(command, terminal, (parsed, cancellationToken) =>
         {
@@ -56,46 +66,92 @@ internal sealed class BenchKernelsCommand
         return command;
     }
 
-    private static int Checked(string option, int value, int max) => value >= 0 && value <= max
-        ? value
-        : throw new CommandException($"{option} {value}: expected 0 to {max}", ExitCode.Usage);
-
     private void Run(ParseResult parsed, CancellationToken cancellationToken)
     {
-        var threads = Checked("--threads", parsed.GetValue(_threads), ThreadsMax);
-        var tokens = Checked("--prefill-tokens", parsed.GetValue(_prefillTokens), PrefillTokensMax);
-        using var probe = new KernelProbe(threads);
-        var measurements = new List<KernelMeasurement>();
-        foreach (var measurement in probe.MeasureAll())
+        var options = new CpuOptions
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            _terminal.Remark(measurement.Name);
-            measurements.Add(measurement);
+            ThreadCount = _threads.Read(parsed),
+            Path = LoadedModel.ParseInstructions(parsed.GetValue(_instructions)!),
+        };
+        var (tokens, filter) = (_prefillTokens.Read(parsed), parsed.GetValue(_filter)!);
+        using var probe = CreateProbe(options);
+        var cases = probe.Cases().Where(found => Matches(found.Name, filter)).ToList();
+        var prefillName = FormattableString.Invariant($"prefill, built-in model, {tokens} tokens");
+        var isPrefill = tokens > 0 && Matches(prefillName, filter);
+        if (cases.Count == 0 && !isPrefill)
+        {
+            throw new CommandException($"--filter {filter}: no kernel has this in its name", ExitCode.Usage);
         }
 
-        var prefill = tokens == 0 ? null : MeasurePrefill(threads, tokens, cancellationToken);
-        var share = prefill?.Gflops / probe.PeakGflops;
+        var report = new KernelReport
+        {
+            Processor = ProcessorFeatures.ProcessorName,
+            ProcessorFeatures = ProcessorFeatures.Names,
+            Kernels = probe.KernelsName,
+            Instructions = probe.Path,
+            Peaks = filter.Length == 0 ? Peaks(options, cancellationToken) : [],
+            Limits = probe.Limits,
+            Measurements = Measurements(cases, cancellationToken),
+            Prefill = isPrefill ? MeasurePrefill(options.ThreadCount, tokens, cancellationToken) : null,
+        };
         if (parsed.GetValue(_json))
         {
-            _terminal.WriteJson(new
-            {
-                Kernels = probe.KernelsName,
-                Measurements = measurements,
-                Prefill = prefill,
-                PrefillShareOfPeak = share,
-            });
-            return;
+            _terminal.WriteJson(report);
         }
-
-        var table = Table(measurements);
-        if (prefill is not null)
+        else
         {
-            AddRow(
-                table, $"prefill, built-in model, {prefill.Tokens:N0} tokens", $"{prefill.Gflops:0.0} GFLOP/s", share,
-                prefill.Seconds, $"{prefill.TokensPerSecond:N0} tokens/s");
+            KernelTables.Write(_terminal, report);
+        }
+    }
+
+    private static bool Matches(string name, string filter) =>
+        name.Contains(filter, StringComparison.OrdinalIgnoreCase);
+
+    private static KernelProbe CreateProbe(CpuOptions options)
+    {
+        try
+        {
+            return new KernelProbe(options);
+        }
+        catch (PlatformNotSupportedException fault)
+        {
+            throw new CommandException(fault.Message, ExitCode.Usage);
+        }
+    }
+
+    private List<MachinePeak> Peaks(CpuOptions options, CancellationToken cancellationToken)
+    {
+        using var machine = new MachineProbe(options.ThreadCount);
+        var peaks = new List<MachinePeak>();
+        foreach (var peak in machine.MeasureAll())
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            _terminal.Remark(peak.Name);
+            peaks.Add(peak);
         }
 
-        _terminal.WriteTable(table);
+        return peaks;
+    }
+
+    private List<KernelMeasurement> Measurements(List<KernelCase> cases, CancellationToken cancellationToken)
+    {
+        var display = new WorkDisplay(_terminal, "measured", "kernels");
+        var found = new List<KernelMeasurement>();
+        try
+        {
+            foreach (var one in cases)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                found.Add(one.Measure());
+                display.Show(found.Count, cases.Count);
+            }
+        }
+        finally
+        {
+            display.End();
+        }
+
+        return found;
     }
 
     private PrefillMeasurement MeasurePrefill(int threads, int tokens, CancellationToken cancellationToken)
@@ -108,28 +164,6 @@ internal sealed class BenchKernelsCommand
             source, kernels, tokens, ChunkTokens, TimeProvider.System,
             new Progress(_terminal, tokens, cancellationToken));
     }
-
-    private static Table Table(IEnumerable<KernelMeasurement> measurements)
-    {
-        var table = new Table().Border(TableBorder.Simple).AddColumns("what", "rate", "of peak", "time", "spread");
-        foreach (var found in measurements)
-        {
-            AddRow(
-                table, found.Name, $"{found.Rate:0.0} {found.Unit}", found.ShareOfPeak, found.Seconds,
-                $"{found.Spread:P0}");
-        }
-
-        return table;
-    }
-
-    private static void AddRow(
-        Table table, string name, FormattableString rate, double? share, double seconds, FormattableString last) =>
-        table.AddRow(
-            Markup.Escape(name),
-            FormattableString.Invariant(rate),
-            share?.ToString("P0", CultureInfo.InvariantCulture) ?? "",
-            FormattableString.Invariant($"{seconds * 1000:0.000} ms"),
-            FormattableString.Invariant(last));
 
     private sealed class Progress(Terminal terminal, int tokens, CancellationToken cancellationToken) : IProgress<int>
     {

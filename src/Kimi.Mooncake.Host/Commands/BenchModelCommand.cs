@@ -4,7 +4,6 @@ using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Host.Bench;
 using Kimi.Mooncake.Host.Output;
 using Kimi.Mooncake.Kernels;
-using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Models;
 using Kimi.Mooncake.Worker;
 
@@ -44,14 +43,22 @@ internal sealed class BenchModelCommand
     private readonly IntOption _seed = new("--seed", "What token ids are drawn from.", Defaults.Seed, 0, int.MaxValue);
     private readonly IntOption _threads = new("--threads", "Threads; 0 is one for each core.", 0, 0, 1024);
 
-    private readonly NamedOption<CpuArithmetic> _arithmetic = new(
-        "--arithmetic", "exact: single precision. fast: what the weights' types have the best instructions for.",
-        ("fast", CpuArithmetic.Fast), ("exact", CpuArithmetic.Exact));
+    private readonly Option<string> _arithmetic = Named(
+        "--arithmetic", "fast: inputs rounded where the weights are; exact: single precision.", "fast", "exact");
 
-    private readonly NamedOption<InstructionPath> _instructions = new(
-        "--instructions", "Instructions of fast arithmetic; auto: the best that the machine has.",
-        ("auto", InstructionPaths.Best), ("portable", InstructionPath.Portable), ("avx-vnni", InstructionPath.AvxVnni),
-        ("avx512", InstructionPath.Avx512), ("amx", InstructionPath.Amx));
+    private readonly Option<string> _instructions = Named(
+        "--instructions", "Instructions of the kernels; auto: the best that the machine has.",
+        "auto", "portable", "avx-vnni", "avx512", "amx");
+
+    private readonly Option<string> _kvType = Named(
+        "--kv-type", "What keys and values are cached as, as worker.kv_type.",
+        "auto", "f32", "bf16", "q8");
+
+    private readonly Option<FileInfo?> _report = new("--report")
+    {
+        Description = "Page (.html) or drawing (.svg) to write: cost of a token over its position in the longest prefill.",
+        HelpName = "FILE",
+    };
 
     private readonly Option<bool> _json = JsonOption.Create();
 
@@ -64,7 +71,7 @@ internal sealed class BenchModelCommand
         {
             bench._model, bench._prefill.Option, bench._depths.Option, bench._sequences.Option,
             bench._decodeTokens.Option, bench._runs.Option, bench._chunk.Option, bench._seed.Option,
-            bench._threads.Option, bench._arithmetic.Option, bench._instructions.Option, bench._json,
+            bench._threads.Option, bench._arithmetic, bench._instructions, bench._kvType, bench._report, bench._json,
         };
         MooncakeCommand.SetAction(command, terminal, (parsed, cancellationToken) =>
         {
@@ -86,8 +93,39 @@ internal sealed class BenchModelCommand
         }
     }
 
+    private static Option<string> Named(string name, string description, params string[] values)
+    {
+        var option = new Option<string>(name)
+        {
+            Description = description,
+            HelpName = "NAME",
+            DefaultValueFactory = _ => values[0],
+        };
+        option.AcceptOnlyFromAmong(values);
+        return option;
+    }
+
+    private static void CheckReport(string? report, ModelBenchOptions options)
+    {
+        var passes = (options.PrefillTokens.DefaultIfEmpty().Max() + options.ChunkTokens - 1) / options.ChunkTokens;
+        if (report is not null && (passes < PrefillCurve.PassesMin || !options.Sequences.Contains(1)))
+        {
+            throw new CommandException(
+                $"--report: the longest prefill of one sequence takes {(options.Sequences.Contains(1) ? passes : 0)} "
+                + $"passes; expected at least {PrefillCurve.PassesMin}: a longer --prefill, or a smaller --chunk",
+                ExitCode.Usage);
+        }
+    }
+
     private void Run(ParseResult parsed, CancellationToken cancellationToken)
     {
+        var report = parsed.GetValue(_report)?.FullName;
+        PrefillPage.CheckPath(report);
+        var worker = new WorkerOptions
+        {
+            Threads = _threads.Read(parsed),
+            Instructions = parsed.GetValue(_instructions)!,
+        };
         var options = new ModelBenchOptions
         {
             PrefillTokens = _prefill.Read(parsed),
@@ -98,34 +136,45 @@ internal sealed class BenchModelCommand
             ChunkTokens = _chunk.Read(parsed),
             Seed = _seed.Read(parsed),
         };
-        var cpu = new CpuOptions
-        {
-            ThreadCount = _threads.Read(parsed),
-            Arithmetic = _arithmetic.Read(parsed),
-            Path = _instructions.Read(parsed),
-        };
+        CheckReport(report, options);
         var started = Stopwatch.GetTimestamp();
-        using var model = LoadedModel.Open(new ModelOptions { Path = parsed.GetValue(_model)! });
+        using var model = LoadedModel.Open(new ModelOptions
+        {
+            Path = parsed.GetValue(_model)!,
+            Arithmetic = parsed.GetValue(_arithmetic)!,
+        });
         var openS = Stopwatch.GetElapsedTime(started).TotalSeconds;
-        using var kernels = Checked(() => new CpuKernels(cpu.ForModel(model.Source.LengthBytes)));
+        options = options with
+        {
+            KvType = LoadedModel.ParseKvType(parsed.GetValue(_kvType)!, model.Source, model.Arithmetic),
+        };
+        using var kernels = Checked(
+            () => LoadedModel.CreateKernels(worker, model.Arithmetic, model.Source.LengthBytes));
         var display = new BenchDisplay(_terminal);
         var bench = Checked(() => new ModelBench(
             model.Source, kernels, options, TimeProvider.System, display, cancellationToken));
-        MachineLimits limits;
-        using (var machine = new MachineProbe(cpu.ThreadCount))
-        {
-            limits = machine.Measure();
-        }
-
         try
         {
-            var result = bench.Run();
-            Print(parsed, ModelBenchReport.Of(model, openS, kernels, options, limits, result));
+            var limits = Limits(worker.Threads);
+            var found = ModelBenchReport.Of(model, openS, kernels, worker, options, limits, bench.Run());
+            display.End();
+            if (report is not null && found.PrefillCurve is { } curve)
+            {
+                PrefillPage.Write(report, curve, found);
+            }
+
+            Print(parsed, found);
         }
         finally
         {
             display.End();
         }
+    }
+
+    private static MachineLimits Limits(int threads)
+    {
+        using var machine = new MachineProbe(threads);
+        return machine.Measure();
     }
 
     private void Print(ParseResult parsed, ModelBenchReport report)

@@ -10,6 +10,9 @@ namespace Kimi.Mooncake.Host.Output;
 /// </summary>
 internal sealed class BenchDisplay(Terminal terminal) : IProgress<ModelBenchProgress>
 {
+    // Earlier the remaining time is a guess.
+    private const double ShareShownMin = 0.02;
+
     private static readonly TimeSpan RedrawInterval = TimeSpan.FromMilliseconds(100);
 
     private readonly long _start = Stopwatch.GetTimestamp();
@@ -46,7 +49,7 @@ internal sealed class BenchDisplay(Terminal terminal) : IProgress<ModelBenchProg
     }
 
     /// <summary>One line of text.</summary>
-    internal static string Describe(ModelBenchProgress progress, TimeSpan elapsed) => progress.Share <= 0
+    internal static string Describe(ModelBenchProgress progress, TimeSpan elapsed) => progress.Share < ShareShownMin
         ? progress.What
         : string.Create(
             CultureInfo.InvariantCulture,

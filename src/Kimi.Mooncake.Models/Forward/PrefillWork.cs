@@ -17,7 +17,8 @@ internal static class PrefillWork
             (2.0 * config.HiddenSize * config.VocabularySize);
     }
 
-    private static double AttentionFlopsPerPair(KimiConfig config) =>
+    /// <summary>Operations of a query and a key that it sees in one layer.</summary>
+    public static double AttentionFlopsPerPair(KimiConfig config) =>
         2.0 * config.HeadCount * (config.NopeDimension + config.RopeDimension + config.ValueDimension);
 
     /// <summary>Weights that a token meets in all layers, the key and value up-projections included once.</summary>

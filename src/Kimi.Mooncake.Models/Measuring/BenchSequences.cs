@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Kernels;
 
 namespace Kimi.Mooncake.Models;
@@ -20,12 +21,13 @@ internal sealed class BenchSequences : IDisposable
     /// <param name="model">Where they are computed.</param>
     /// <param name="count">Sequences.</param>
     /// <param name="positions">Room of each, in tokens.</param>
+    /// <param name="kvType">What their keys and values are cached as.</param>
     /// <param name="seed">What their tokens are drawn from.</param>
-    public BenchSequences(KimiModel model, int count, int positions, int seed)
+    public BenchSequences(KimiModel model, int count, int positions, KvElementType kvType, int seed)
     {
         _model = model;
         var blocks = (positions + BlockTokens - 1) / BlockTokens;
-        _kv = new PagedKvMemory(KimiModel.LayoutOf(model.Config, BlockTokens), checked(blocks * count));
+        _kv = new PagedKvMemory(KimiModel.LayoutOf(model.Config, BlockTokens, kvType), checked(blocks * count));
         var random = new Random(seed);
         _tokens = new int[count][];
         _tables = new int[count][];
@@ -42,7 +44,7 @@ internal sealed class BenchSequences : IDisposable
     }
 
     /// <summary>Bytes of a token's KV in all layers.</summary>
-    public long BytesPerToken => _kv.Layout.BytesPerBlock / BlockTokens;
+    public long BytesPerToken => _kv.Layout.BytesPerToken;
 
     /// <summary>Bytes of the pool.</summary>
     public long PoolBytes => (long)_kv.Layout.BytesPerBlock * _kv.BlockCount;

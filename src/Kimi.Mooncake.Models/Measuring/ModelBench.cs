@@ -61,7 +61,8 @@ public sealed class ModelBench
         using var model = new KimiModel(
             _source, _kernels, Math.Max(_options.ChunkTokens, sequencesMax), sequencesMax);
         var packS = Since(started);
-        using var sequences = new BenchSequences(model, sequencesMax, _options.Positions, _options.Seed);
+        using var sequences = new BenchSequences(
+            model, sequencesMax, _options.Positions, _options.KvType, _options.Seed);
         var traffic = new StepTraffic(_source);
         WarmUp(sequences);
         var firstToken = FirstToken(sequences);

@@ -1,3 +1,5 @@
+using Kimi.Mooncake.Core;
+
 namespace Kimi.Mooncake.Models;
 
 /// <summary>What <see cref="ModelBench"/> measures.</summary>
@@ -29,6 +31,9 @@ public sealed record ModelBenchOptions
 
     /// <summary>Prompt tokens of a forward pass, all sequences together; at least 1.</summary>
     public required int ChunkTokens { get; init; }
+
+    /// <summary>What keys and values are cached as.</summary>
+    public KvElementType KvType { get; init; } = KvElementType.F32;
 
     /// <summary>What the token ids of the prompts are drawn from.</summary>
     public int Seed { get; init; } = 1;

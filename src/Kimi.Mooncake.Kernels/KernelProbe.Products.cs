@@ -1,0 +1,111 @@
+using System.Runtime.InteropServices;
+
+namespace Kimi.Mooncake.Kernels;
+
+/// <content>Products with weights as they are stored.</content>
+public sealed unsafe partial class KernelProbe
+{
+    // More than caches hold, so that one weight after another comes from memory.
+    private const long StoredSetBytes = 256L << 20;
+
+    // Products of more rows are bound by arithmetic wherever the weight comes from.
+    private const int SetRowsMax = 8;
+    private const ushort Int4ScaleAsBf16 = 0x3a83;
+
+    private static readonly TensorType[] ProductTypes =
+    [
+        TensorType.Q8_0, TensorType.Q6_K, TensorType.Q4_K, TensorType.Q4_0, TensorType.Int4Group32, TensorType.BF16,
+        TensorType.F32,
+    ];
+
+    private static readonly (string Layer, int Input, int Output)[] ProductShapes =
+    [
+        ("kimi-k2 expert", 7168, 2048), ("moonlight expert", 2048, 1408), ("bench attention output", 2048, 1536),
+    ];
+
+    private static readonly int[] ProductRows = [1, 8, 64, 512];
+
+    private NativeBuffer? _stored;
+
+    /// <summary>A product of some rows with one weight after another of a set.</summary>
+    /// <param name="type">Encoding of the weights.</param>
+    /// <param name="input">Values of an input row.</param>
+    /// <param name="output">Values of an output row.</param>
+    /// <param name="rows">Rows of a product.</param>
+    /// <param name="layer">What has such dimensions.</param>
+    /// <param name="setBytes">Stored bytes of all weights, which are at least one.</param>
+    internal KernelMeasurement MeasureProduct(
+        TensorType type, int input, int output, int rows, string layer, long setBytes = StoredSetBytes)
+    {
+        var sizeBytes = TensorData.SizeBytes(type, output, input);
+        var weights = new LinearWeight[Math.Max(1, setBytes / sizeBytes)];
+        var stored = Stored(Math.Max(setBytes, sizeBytes));
+        using var scales = new NativeBuffer((long)output * input / 32 * sizeof(ushort));
+        MemoryMarshal.Cast<byte, ushort>(scales.Span(0, (int)scales.SizeBytes)).Fill(Int4ScaleAsBf16);
+        var weightBytes = 0L;
+        for (var i = 0; i < weights.Length; i++)
+        {
+            var tensor = stored.Tensor(i * sizeBytes, type, output, input);
+            tensor = type == TensorType.Int4Group32
+                ? TensorData.PackedInt4(tensor, scales.Tensor(0, TensorType.BF16, output, input / 32))
+                : tensor;
+            weightBytes += tensor.StoredBytes;
+            weights[i] = _fast.Pack(tensor);
+        }
+
+        using var x = Filled(rows, input);
+        using var y = new Matrix(rows, output);
+        var found = Measure(
+            ProductName(type, input, output, rows, layer),
+            ArithmeticOf(type),
+            2.0 * rows * input * output * weights.Length,
+            weightBytes + ((double)weights.Length * rows * (input + output) * sizeof(float)),
+            () =>
+            {
+                foreach (var weight in weights)
+                {
+                    _fast.MatMul(x.All, weight, y.All);
+                }
+            });
+        Array.ForEach(weights, weight => weight.Dispose());
+        return found with { Seconds = found.Seconds / weights.Length };
+    }
+
+    private static string ProductName(TensorType type, int input, int output, int rows, string layer) =>
+        $"product {type}, {rows} x {input} x {output}, {layer}";
+
+    private static Arithmetic ArithmeticOf(TensorType type) => type switch
+    {
+        TensorType.F32 or TensorType.F16 or TensorType.F8E4M3 or TensorType.Q2_K or TensorType.Q3_K => Arithmetic.Fp32,
+        TensorType.BF16 => Arithmetic.Bf16,
+        _ => Arithmetic.Int8,
+    };
+
+    private IEnumerable<KernelCase> Products() =>
+        from shape in ProductShapes
+        from type in ProductTypes
+        from rows in ProductRows
+        select new KernelCase(
+            ProductName(type, shape.Input, shape.Output, rows, shape.Layer),
+            () => MeasureProduct(
+                type, shape.Input, shape.Output, rows, shape.Layer, rows <= SetRowsMax ? StoredSetBytes : 1));
+
+    /// <summary>Random bytes as weights of any type.</summary>
+    private NativeBuffer Stored(long sizeBytes)
+    {
+        if (_stored is null || _stored.SizeBytes < sizeBytes)
+        {
+            _stored?.Dispose();
+            _stored = new NativeBuffer(sizeBytes);
+            var bytes = _stored.Span(0, checked((int)sizeBytes));
+            _random.NextBytes(bytes);
+            foreach (ref var value in MemoryMarshal.Cast<byte, ulong>(bytes))
+            {
+                // Halves and singles of which no product is infinite.
+                value &= 0xbfbf_bfbf_bfbf_bfbf;
+            }
+        }
+
+        return _stored;
+    }
+}
