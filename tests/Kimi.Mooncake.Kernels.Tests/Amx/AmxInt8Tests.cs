@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Kernels.Cpu.Amx;
 using Kimi.Mooncake.Kernels.Cpu.Int8;
@@ -41,59 +40,18 @@ internal sealed unsafe class AmxInt8Tests
         var data = tensors.Stored(type, Outputs, Columns);
         var x = tensors.Matrix(rows, Columns);
         var expected = tensors.Matrix(rows, Outputs);
-        var actual = tensors.Matrix(rows, 2 * WeightTile.Outputs);
-        using var inputs = new ActivationRows();
-        inputs.Begin(x.All, ActivationForms.Int8);
-        for (var row = 0; row < rows; row++)
-        {
-            inputs.EncodeRow(row);
-        }
+        var actual = tensors.Matrix(rows, Outputs);
+        using var kernels = new CpuKernels(new CpuOptions { ThreadCount = 1 });
+        using var weight = new Int8Weight(data, Interpreted, members: 1);
 
         // Act
-        Multiply(data, inputs, actual.All);
+        kernels.MatMul(x.All, weight, actual.All);
         QuantizedProducts.Multiply(x.All, data, expected.All);
 
         // Assert
-        for (var row = 0; row < rows; row++)
-        {
-            Assert.That(Closeness.SameBits(actual.All.Row(row)[..Outputs], expected.All.Row(row)), $"row {row}");
-        }
+        Assert.That(Closeness.FirstDifferentRow(actual.All, expected.All), Is.EqualTo(-1));
     }
 
     private static AmxInt8 Interpreted(TileFormat format) =>
         new(format, new InterpretedAmxCode(format.Kind).Call, new PortableInt8(format));
-
-    private static void Multiply(in TensorData data, ActivationRows x, in MatrixView y)
-    {
-        var format = TileFormat.Of(data.Type)!.Value;
-        var sums = format.Kind == TileKind.Halves ? 2 : 1;
-        var kernel = Interpreted(format);
-        var tile = (byte*)NativeMemory.AlignedAlloc(WeightTile.BytesMax + WeightTile.StagingBytes, 64);
-        for (var panel = 0; panel * WeightTile.Outputs < data.Rows; panel++)
-        {
-            for (var block = 0; block < data.Columns / WeightTile.BlockValues; block += WeightTile.BlocksMax)
-            {
-                var blocks = Math.Min(WeightTile.BlocksMax, (data.Columns / WeightTile.BlockValues) - block);
-                WeightTile.Decode(
-                    data, panel, panel + 1, block, blocks, cold: false, tile, tile + WeightTile.BytesMax);
-                kernel.Multiply(new Int8Run
-                {
-                    Tile = tile,
-                    X = x.Int8 + (block * WeightTile.BlockValues),
-                    XStride = x.Int8Stride,
-                    Scales = x.Scales + block,
-                    Sums = (sums == 2 ? x.NegatedHalfSums : x.NegatedSums) + (block * sums),
-                    ScaledSums = x.ScaledSums + block,
-                    BlockStride = (long)x.BlockStride * sizeof(float),
-                    Y = y.Data + (panel * WeightTile.Outputs),
-                    YStride = (long)y.Stride * sizeof(float),
-                    Blocks = blocks,
-                    Rows = x.Rows,
-                    Accumulate = block,
-                });
-            }
-        }
-
-        NativeMemory.AlignedFree(tile);
-    }
 }

@@ -24,6 +24,12 @@ internal sealed unsafe class Int8Weight : PanelWeight
     /// <exception cref="ArgumentException">The type has no blocks of integers.</exception>
     /// <exception cref="InvalidOperationException">Packed integers without scales.</exception>
     internal Int8Weight(in TensorData weight, InstructionPath path, int members)
+        : this(weight, format => Int8Kernel.For(path, format), members)
+    {
+    }
+
+    /// <summary>The same with a kernel of one's own.</summary>
+    internal Int8Weight(in TensorData weight, Func<TileFormat, Int8Kernel> kernelFor, int members)
         : base(checked((int)weight.Rows), weight.Columns)
     {
         _format = TileFormat.Of(weight.Type)
@@ -36,7 +42,7 @@ internal sealed unsafe class Int8Weight : PanelWeight
         _stored = weight;
         _tiles = new TileDecoder(weight);
         _members = members;
-        _kernel = Int8Kernel.For(path, _format);
+        _kernel = kernelFor(_format);
         _blocks = weight.Columns / WeightTile.BlockValues;
     }
 
