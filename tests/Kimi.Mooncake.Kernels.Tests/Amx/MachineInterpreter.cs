@@ -186,9 +186,13 @@ internal sealed unsafe class MachineInterpreter
                 var (to, toStride) = TileAddress(instruction);
                 Tiles.Store(instruction.Op1Register.GetNumber(), Memory, to, toStride);
                 return true;
-            case Mnemonic.Tdpbssd:
+            case Mnemonic.Tdpbssd or Mnemonic.Tdpbusd:
                 Tiles.AddProducts(instruction.Op0Register.GetNumber(), instruction.Op1Register.GetNumber(),
-                    instruction.Op2Register.GetNumber());
+                    instruction.Op2Register.GetNumber(), instruction.Mnemonic == Mnemonic.Tdpbssd);
+                return true;
+            case Mnemonic.Tdpbf16ps:
+                Tiles.AddExactBf16Products(instruction.Op0Register.GetNumber(),
+                    instruction.Op1Register.GetNumber(), instruction.Op2Register.GetNumber());
                 return true;
             default:
                 return false;
@@ -232,6 +236,14 @@ internal sealed unsafe class MachineInterpreter
         else if (size == sizeof(uint))
         {
             Memory.Write(address, (uint)value);
+        }
+        else if (instruction.Mnemonic == Mnemonic.Mov && size == sizeof(ushort))
+        {
+            Memory.Write(address, (ushort)value);
+        }
+        else if (instruction.Mnemonic == Mnemonic.Mov && size == sizeof(byte))
+        {
+            Memory.Write(address, (byte)value);
         }
         else
         {

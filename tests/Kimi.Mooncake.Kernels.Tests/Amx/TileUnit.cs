@@ -95,8 +95,61 @@ internal sealed class TileUnit
         }
     }
 
-    /// <summary>tdpbssd: adds sums of four products of signed bytes.</summary>
-    internal void AddProducts(int target, int left, int right)
+    /// <summary>tdpbssd and tdpbusd: adds sums of four products of bytes, the right ones signed.</summary>
+    internal void AddProducts(int target, int left, int right, bool isLeftSigned = true)
+    {
+        RequireProduct(target, left, right);
+        var depth = _columnBytes[left];
+        for (var m = 0; m < _rows[target]; m++)
+        {
+            var a = new int[depth];
+            for (var k = 0; k < depth; k++)
+            {
+                a[k] = isLeftSigned ? (sbyte)_data[left][(m * RowBytes) + k] : _data[left][(m * RowBytes) + k];
+            }
+
+            var row = _data[target].AsSpan(m * RowBytes, RowBytes);
+            for (var n = 0; n < _columnBytes[target]; n += Product)
+            {
+                var sum = BinaryPrimitives.ReadInt32LittleEndian(row[n..]);
+                for (var k = 0; k < depth; k++)
+                {
+                    var at = (k / Product * RowBytes) + n + (k % Product);
+                    sum = unchecked(sum + (a[k] * (sbyte)_data[right][at]));
+                }
+
+                BinaryPrimitives.WriteInt32LittleEndian(row[n..], sum);
+            }
+        }
+    }
+
+    /// <summary>
+    /// tdpbf16ps, for values whose sums are exact in any order: which rounding comes first does not matter then.
+    /// </summary>
+    internal void AddExactBf16Products(int target, int left, int right)
+    {
+        RequireProduct(target, left, right);
+        for (var m = 0; m < _rows[target]; m++)
+        {
+            var row = _data[target].AsSpan(m * RowBytes, RowBytes);
+            for (var n = 0; n < _columnBytes[target]; n += Product)
+            {
+                var sum = BinaryPrimitives.ReadSingleLittleEndian(row[n..]);
+                for (var k = 0; k < _columnBytes[left]; k += sizeof(ushort))
+                {
+                    var at = (k / Product * RowBytes) + n + (k % Product);
+                    sum += Bf16(_data[left].AsSpan((m * RowBytes) + k)) * Bf16(_data[right].AsSpan(at));
+                }
+
+                BinaryPrimitives.WriteSingleLittleEndian(row[n..], sum);
+            }
+        }
+    }
+
+    private static float Bf16(ReadOnlySpan<byte> bytes) =>
+        BitConverter.Int32BitsToSingle(BinaryPrimitives.ReadUInt16LittleEndian(bytes) << 16);
+
+    private void RequireProduct(int target, int left, int right)
     {
         RequireTile(target);
         RequireTile(left);
@@ -105,27 +158,6 @@ internal sealed class TileUnit
         RequireDefined(_columnBytes[left] / Product == _rows[right], $"tiles {left} and {right}: depths differ");
         RequireDefined(_rows[target] == _rows[left], $"tiles {target} and {left}: rows differ");
         RequireDefined(_columnBytes[target] == _columnBytes[right], $"tiles {target} and {right}: columns differ");
-        var columns = _columnBytes[target] / Product;
-        for (var m = 0; m < _rows[target]; m++)
-        {
-            for (var k = 0; k < _columnBytes[left] / Product; k++)
-            {
-                var a = _data[left].AsSpan((m * RowBytes) + (k * Product), Product);
-                for (var n = 0; n < columns; n++)
-                {
-                    var b = _data[right].AsSpan((k * RowBytes) + (n * Product), Product);
-                    var sum = _data[target].AsSpan((m * RowBytes) + (n * Product), Product);
-                    BinaryPrimitives.WriteInt32LittleEndian(sum, unchecked(
-                        BinaryPrimitives.ReadInt32LittleEndian(sum)
-                        + ((sbyte)a[0] * (sbyte)b[0]) + ((sbyte)a[1] * (sbyte)b[1])
-                        + ((sbyte)a[2] * (sbyte)b[2]) + ((sbyte)a[3] * (sbyte)b[3])));
-                }
-            }
-
-            _data[target].AsSpan((m * RowBytes) + _columnBytes[target], RowBytes - _columnBytes[target]).Clear();
-        }
-
-        _data[target].AsSpan(_rows[target] * RowBytes).Clear();
     }
 
     private static bool IsZero(ReadOnlySpan<byte> bytes) => !bytes.ContainsAnyExcept((byte)0);

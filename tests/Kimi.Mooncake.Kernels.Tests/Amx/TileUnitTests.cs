@@ -50,7 +50,8 @@ internal sealed unsafe class TileUnitTests
     }
 
     [Test]
-    public void AddProducts_RandomTiles_AreSumsOfProductsOfSignedBytes([Range(1, 8)] int seed)
+    public void AddProducts_RandomTiles_AreSumsOfProductsOfBytes(
+        [Range(1, 8)] int seed, [Values] bool isLeftSigned)
     {
         var random = new Random(seed);
         var (rows, depth) = (random.Next(1, 17), 4 * random.Next(1, 17));
@@ -59,16 +60,43 @@ internal sealed unsafe class TileUnitTests
         Load(tiles, AmxAssembly.InputTile, a, depth);
         Load(tiles, AmxAssembly.WeightTile, b, 64);
 
-        tiles.AddProducts(AmxAssembly.SumTile, AmxAssembly.InputTile, AmxAssembly.WeightTile);
-        tiles.AddProducts(AmxAssembly.SumTile, AmxAssembly.InputTile, AmxAssembly.WeightTile);
+        tiles.AddProducts(AmxAssembly.SumTile, AmxAssembly.InputTile, AmxAssembly.WeightTile, isLeftSigned);
+        tiles.AddProducts(AmxAssembly.SumTile, AmxAssembly.InputTile, AmxAssembly.WeightTile, isLeftSigned);
 
         for (var row = 0; row < 16; row++)
         {
             for (var output = 0; output < 16; output++)
             {
                 var expected = row >= rows ? 0 : 2 * Enumerable.Range(0, depth).Sum(k =>
-                    (sbyte)a[(row * depth) + k] * (sbyte)b[(k / 4 * 64) + (output * 4) + (k % 4)]);
+                    Value(a[(row * depth) + k]) * (sbyte)b[(k / 4 * 64) + (output * 4) + (k % 4)]);
                 var actual = BinaryPrimitives.ReadInt32LittleEndian(
+                    tiles.Data(AmxAssembly.SumTile).AsSpan((row * 64) + (output * 4)));
+                Assert.That(actual, Is.EqualTo(expected), $"seed {seed}: row {row}, output {output}");
+            }
+        }
+
+        int Value(byte stored) => isLeftSigned ? (sbyte)stored : stored;
+    }
+
+    [Test]
+    public void AddExactBf16Products_SmallIntegers_AreSumsOfProducts([Range(1, 4)] int seed)
+    {
+        var random = new Random(seed);
+        var (rows, depth) = (random.Next(1, 17), 4 * random.Next(1, 17));
+        var tiles = Configured(rows, depth);
+        float[] a = Integers(random, rows * depth / 2), b = Integers(random, depth / 2 * 16);
+        Load(tiles, AmxAssembly.InputTile, Bf16Bytes(a), depth);
+        Load(tiles, AmxAssembly.WeightTile, Bf16Bytes(b), 64);
+
+        tiles.AddExactBf16Products(AmxAssembly.SumTile, AmxAssembly.InputTile, AmxAssembly.WeightTile);
+
+        for (var row = 0; row < rows; row++)
+        {
+            for (var output = 0; output < 16; output++)
+            {
+                var expected = Enumerable.Range(0, depth / 2).Sum(k =>
+                    a[(row * depth / 2) + k] * b[(k / 2 * 32) + (output * 2) + (k % 2)]);
+                var actual = BinaryPrimitives.ReadSingleLittleEndian(
                     tiles.Data(AmxAssembly.SumTile).AsSpan((row * 64) + (output * 4)));
                 Assert.That(actual, Is.EqualTo(expected), $"seed {seed}: row {row}, output {output}");
             }
@@ -143,6 +171,12 @@ internal sealed unsafe class TileUnitTests
         tiles.Configure(block);
         return tiles;
     }
+
+    private static float[] Integers(Random random, int count) =>
+        [.. Enumerable.Range(0, count).Select(_ => (float)random.Next(-8, 9))];
+
+    private static byte[] Bf16Bytes(float[] values) =>
+        [.. values.SelectMany(value => BitConverter.GetBytes((ushort)(BitConverter.SingleToUInt32Bits(value) >> 16)))];
 
     private static byte[] RandomBytes(Random random, int count)
     {
