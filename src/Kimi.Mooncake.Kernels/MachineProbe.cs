@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Kernels.Cpu;
+using Kimi.Mooncake.Kernels.Cpu.Amx;
 using Kimi.Mooncake.Kernels.Cpu.Generated;
 
 namespace Kimi.Mooncake.Kernels;
@@ -128,7 +129,8 @@ public sealed unsafe class MachineProbe : IDisposable
         HasAmx, "AMX int8", Operations, threads, PeakRoutines.Int8OfTiles, TileRounds, PeakRoutines.Int8OpsOfTiles);
 
     private MachinePeak AmxBf16(int threads) => Generated(
-        HasAmx, "AMX bf16", Flops, threads, PeakRoutines.Bf16OfTiles, TileRounds, PeakRoutines.Bf16OpsOfTiles);
+        AmxSupport.HasBf16, "AMX bf16", Flops, threads, PeakRoutines.Bf16OfTiles, TileRounds,
+        PeakRoutines.Bf16OpsOfTiles);
 
     private MachinePeak Generated(
         bool isThere, string what, string unit, int threads, Func<MachineCode> create, int rounds, int perRound)

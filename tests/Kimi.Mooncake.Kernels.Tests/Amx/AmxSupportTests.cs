@@ -121,6 +121,31 @@ internal sealed unsafe class AmxSupportTests
                 .And.Message.Contains($"this machine has {InstructionPaths.Best} at best"));
     }
 
+    [TestCase(Tiles | Int8, false)]
+    [TestCase(Tiles | Int8 | (1 << 22), true)]
+    public void HasBf16Products_Processor_IsWhatItSays(int features, bool expected) =>
+        Assert.That(AmxSupport.HasBf16Products(Machine(features: features)), Is.EqualTo(expected));
+
+    [Test]
+    public void PeakRoutines_OfTiles_RunWithoutAFault([Values] bool bf16)
+    {
+        if (!MachineCode.IsSupported)
+        {
+            Assert.Ignore("skipped: generated routines need Linux on x86-64");
+        }
+
+        using var code = bf16 ? PeakRoutines.Bf16OfTiles() : PeakRoutines.Int8OfTiles();
+        var arguments = new PeakArguments { Rounds = 3 };
+        var memory = new MachineMemory();
+        memory.Allow(&arguments, sizeof(PeakArguments), writable: false);
+        var machine = new MachineInterpreter(code.Bytes, memory);
+
+        machine.Call(&arguments);
+
+        Assert.That(machine.Executed, Is.GreaterThan(3 * 6));
+        Assert.That(machine.Tiles.IsConfigured, Is.False);
+    }
+
     [Test]
     public void ThisMachine_NoTiles_RefusesThem()
     {

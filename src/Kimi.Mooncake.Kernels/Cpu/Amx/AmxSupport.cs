@@ -24,6 +24,7 @@ internal sealed record AmxMachine(
 internal static partial class AmxSupport
 {
     private const int FeatureLeaf = 7;
+    private const int Bf16Bit = 22; // leaf 7.0, edx
     private const int TileBit = 24; // leaf 7.0, edx
     private const int Int8Bit = 25; // leaf 7.0, edx
     private const int TileLeaf = 0x1d;
@@ -39,6 +40,9 @@ internal static partial class AmxSupport
 
     /// <summary>Whether tiles can be used here. Decided once, when first asked.</summary>
     internal static bool IsUsable => Decision.Value.IsUsable;
+
+    /// <summary>Whether tiles can be used and have products of bfloat16 too.</summary>
+    internal static bool HasBf16 => IsUsable && HasBf16Products(ThisMachine());
 
     /// <summary>Why tiles that the processor has are not used; nothing where they are used or not there.</summary>
     internal static string? Refusal => Decision.Value.Refusal;
@@ -90,6 +94,9 @@ internal static partial class AmxSupport
             ? null
             : $"the system does not permit AMX tiles: permitted state is {permitted:x}";
     }
+
+    internal static bool HasBf16Products(AmxMachine machine) =>
+        ((machine.CpuId(FeatureLeaf, 0).Edx >> Bf16Bit) & 1) != 0;
 
     private static string? Failure(string what, Func<string?> test)
     {
