@@ -26,6 +26,9 @@ internal static class VectorMath
     private const float C5 = 0.0013406643411144614f;
     private const float C6 = 0.00015594677824992687f;
 
+    /// <summary>Coefficients of f, f^2 and so on in <see cref="Exp2"/>.</summary>
+    internal static readonly float[] Exp2Coefficients = [C1, C2, C3, C4, C5, C6];
+
     /// <summary>2^x for x below 128; exactly 0 below -127, exactly 1 at 0; within 1 ulp otherwise.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector512<float> Exp2(Vector512<float> x)

@@ -14,8 +14,11 @@ internal sealed unsafe class Bf16Kernels
 
     private static readonly Lazy<MachineCode> StreamRoutine = new(() => new MachineCode(Bf16StreamRoutine.Write));
 
+    private static readonly Lazy<MachineCode> SoftmaxRoutine = new(() => new MachineCode(Bf16SoftmaxRoutine.Write));
+
     private readonly MachineCode? _routine;
     private readonly MachineCode? _streamRoutine;
+    private readonly MachineCode? _softmaxRoutine;
 
     /// <param name="path">A path that this machine has.</param>
     internal Bf16Kernels(InstructionPath path)
@@ -23,6 +26,7 @@ internal sealed unsafe class Bf16Kernels
         if (path >= InstructionPath.Avx512)
         {
             (_routine, _streamRoutine) = (Routine.Value, StreamRoutine.Value);
+            _softmaxRoutine = SoftmaxRoutine.Value;
         }
     }
 
@@ -90,5 +94,26 @@ internal sealed unsafe class Bf16Kernels
             LinesLast = last,
         };
         _streamRoutine!.Call(&product);
+    }
+
+    /// <summary>Turns rows of scores into weights in their place and updates the rows' states.</summary>
+    internal void Advance(in Bf16SoftmaxRows rows)
+    {
+        fixed (Bf16SoftmaxRows* arguments = &rows)
+        {
+            if (_softmaxRoutine is not null)
+            {
+                _softmaxRoutine.Call(arguments);
+                return;
+            }
+        }
+
+        for (var row = 0L; row < rows.Rows; row++)
+        {
+            Bf16Softmax.Advance(
+                (float*)((byte*)rows.Scores + (row * rows.ScoreStrideBytes)), (int)rows.ScoreBytes / sizeof(float),
+                rows.Scale, rows.Maxima + row, rows.Sums + row,
+                (float*)((byte*)rows.Values + (row * rows.ValueStrideBytes)), (int)rows.ValueBytes / sizeof(float));
+        }
     }
 }

@@ -193,12 +193,24 @@ internal sealed unsafe class Bf16PrefillAttention : IDisposable
         var sums = _sums + (state * ValueStride);
         for (var r = 0; r < rows; r++)
         {
-            var visible = Math.Min(_firstPosition + row + r + 1 - _tileStart, _tileKeys);
-            Bf16Softmax.Advance(
-                scores + ((long)r * ScoreStride), visible, width, _scale, _maxima + state + r, _totals + state + r,
-                sums + ((long)r * ValueStride), ValueStride);
+            var visible = Math.Min(_firstPosition + row + r + 1 - _tileStart, width);
+            new Span<float>(scores + ((long)r * ScoreStride) + visible, width - visible)
+                .Fill(float.NegativeInfinity);
         }
 
+        _kernels.Advance(new Bf16SoftmaxRows
+        {
+            Scores = scores,
+            ScoreStrideBytes = ScoreStride * sizeof(float),
+            Rows = rows,
+            ScoreBytes = width * sizeof(float),
+            Maxima = _maxima + state,
+            Sums = _totals + state,
+            Values = sums,
+            ValueStrideBytes = ValueStride * sizeof(float),
+            ValueBytes = ValueStride * sizeof(float),
+            Scale = _scale,
+        });
         for (var panel = 0; panel < _weights.ValuePanels; panel++)
         {
             _kernels.Multiply(

@@ -15,12 +15,11 @@ internal static unsafe class Bf16Softmax
     private const int HalfBits = 16;
 
     /// <summary>
-    /// Turns a row's scores of a tile into weights in their place and updates the row's state. Hidden keys get the
-    /// weight 0.
+    /// Turns a row's scores of a tile into weights in their place and updates the row's state. Hidden keys, whose
+    /// scores are negative infinity, get the weight 0, however many they are.
     /// </summary>
-    /// <param name="scores">Scores in; <paramref name="width"/> bfloat16 weights out, from the first byte on.</param>
-    /// <param name="visible">Leading scores that count, at least 1.</param>
-    /// <param name="width">Weights wanted, a multiple of 32, at least <paramref name="visible"/>.</param>
+    /// <param name="scores">Scores in; as many bfloat16 weights out, from the first byte on.</param>
+    /// <param name="width">Scores, a multiple of 32, the first of which is finite.</param>
     /// <param name="scale">Factor of the scores times the base-2 logarithm of e; above 0.</param>
     /// <param name="max">Running maximum; negative infinity at first.</param>
     /// <param name="sum">Running sum; 0 at first.</param>
@@ -28,16 +27,10 @@ internal static unsafe class Bf16Softmax
     /// <param name="valueCount">Number of values, a multiple of 16.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal static void Advance(
-        float* scores, int visible, int width, float scale, float* max, float* sum, float* values, int valueCount)
+        float* scores, int width, float scale, float* max, float* sum, float* values, int valueCount)
     {
-        var seen = (visible + Panel - 1) / Panel * Panel;
-        for (var i = visible; i < seen; i++)
-        {
-            scores[i] = float.NegativeInfinity;
-        }
-
         Vector512<float> highs = Vector512.Load(scores), moreHighs = Vector512.Load(scores + Lanes);
-        for (var i = Panel; i < seen; i += Panel)
+        for (var i = Panel; i < width; i += Panel)
         {
             highs = Vector512.MaxNative(highs, Vector512.Load(scores + i));
             moreHighs = Vector512.MaxNative(moreHighs, Vector512.Load(scores + i + Lanes));
@@ -48,18 +41,13 @@ internal static unsafe class Bf16Softmax
         var offset = Vector512.Create(-newMax);
         var weights = (ushort*)scores;
         Vector512<float> even = default, odd = default;
-        for (var i = 0; i < seen; i += Panel)
+        for (var i = 0; i < width; i += Panel)
         {
             var w0 = VectorMath.Exp2(Vector512.FusedMultiplyAdd(Vector512.Load(scores + i), factor, offset));
             var w1 = VectorMath.Exp2(Vector512.FusedMultiplyAdd(Vector512.Load(scores + i + Lanes), factor, offset));
             even += w0;
             odd += w1;
             UpperHalves(Bf16Panels.Rounded(w0), Bf16Panels.Rounded(w1)).Store(weights + i);
-        }
-
-        for (var i = seen; i < width; i += Panel)
-        {
-            Vector512<ushort>.Zero.Store(weights + i);
         }
 
         var rescale = VectorMath.Exp2(Vector512.Create(*max - newMax));
