@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Bf16;
 
@@ -24,6 +25,7 @@ internal sealed unsafe class Bf16PrefillAttention : IDisposable
 
     // Keeps the rows of a score tile out of each other's cache sets.
     private const int ScorePaddingValues = 16;
+    private const int LineValues = 16;
 
     private readonly WorkerTeam _team;
     private readonly Bf16Kernels _kernels;
@@ -65,6 +67,9 @@ internal sealed unsafe class Bf16PrefillAttention : IDisposable
     private int QueryStride => 2 * _tile.KeyPairs;
 
     private int ValueStride => _weights.ValuePanels * Panel;
+
+    /// <summary>Tasks of the tile.</summary>
+    private int Blocks => RowBlocks(_q.Rows - _firstRow) * _shape.HeadCount;
 
     private int ScoreStride => _tileKeys + ScorePaddingValues;
 
@@ -146,7 +151,7 @@ internal sealed unsafe class Bf16PrefillAttention : IDisposable
         _firstRow = Math.Max(0, _tileStart - _firstPosition);
         var rows = _q.Rows - _firstRow;
         _team.Run(
-            _attend, RowBlocks(rows) * _shape.HeadCount,
+            _attend, Blocks,
             (long)keys * rows * _shape.HeadCount * (_shape.QueryDimension + _shape.ValueDimension));
     }
 
@@ -172,25 +177,38 @@ internal sealed unsafe class Bf16PrefillAttention : IDisposable
     /// <summary>A block of rows of one head over the tile; heads in turn, so that its keys stay in cache.</summary>
     private void Attend(int task, int member)
     {
-        var blocks = RowBlocks(_q.Rows - _firstRow);
-        var (head, turn) = Math.DivRem(task, blocks);
-
-        // Blocks on the diagonal are the cheap ones and come last.
-        var row = _firstRow + ((blocks - 1 - turn) * RowsPerTask);
-        var rows = Math.Min(RowsPerTask, _q.Rows - row);
+        var (head, row, rows) = Block(task);
+        var state = State(row, head);
         var lastVisible = Math.Min(_firstPosition + row + rows, _tileStart + _tileKeys) - 1 - _tileStart;
         var panels = (lastVisible / Panel) + 1;
         var width = panels * Panel;
         var scores = _scores + ((long)member * RowsPerTask * ScoreStride);
-        var state = State(row, head);
+        var sums = _sums + (state * ValueStride);
         for (var panel = 0; panel < panels; panel++)
         {
+            // The sums come nearer meanwhile: there are too many for the caches to have kept them.
+            Prefetch(sums, (long)rows * ValueStride, panel, panels);
             _kernels.Multiply(
                 _queries + (state * QueryStride), QueryStride, rows, _tile.Keys(head, panel), _tile.KeyPairs,
                 scores + (panel * Panel), ScoreStride, accumulate: false);
         }
 
-        var sums = _sums + (state * ValueStride);
+        Weigh(row, head, rows, scores, width);
+        var (nextHead, nextRow, nextRows) = Block(Math.Min(task + _team.MemberCount, Blocks - 1));
+        var next = (float*)(_queries + (State(nextRow, nextHead) * QueryStride));
+        for (var panel = 0; panel < _weights.ValuePanels; panel++)
+        {
+            // As do the queries that this thread is likely to take next.
+            Prefetch(next, (long)nextRows * QueryStride / 2, panel, _weights.ValuePanels);
+            _kernels.Multiply(
+                (ushort*)scores, 2 * ScoreStride, rows, _tile.Values(head, panel), width / 2,
+                sums + (panel * Panel), ValueStride, accumulate: true);
+        }
+    }
+
+    /// <summary>Scores of a block of rows become weights.</summary>
+    private void Weigh(int row, int head, int rows, float* scores, int width)
+    {
         for (var r = 0; r < rows; r++)
         {
             var visible = Math.Min(_firstPosition + row + r + 1 - _tileStart, width);
@@ -198,6 +216,7 @@ internal sealed unsafe class Bf16PrefillAttention : IDisposable
                 .Fill(float.NegativeInfinity);
         }
 
+        var state = State(row, head);
         _kernels.Advance(new Bf16SoftmaxRows
         {
             Scores = scores,
@@ -206,16 +225,29 @@ internal sealed unsafe class Bf16PrefillAttention : IDisposable
             ScoreBytes = width * sizeof(float),
             Maxima = _maxima + state,
             Sums = _totals + state,
-            Values = sums,
+            Values = _sums + (state * ValueStride),
             ValueStrideBytes = ValueStride * sizeof(float),
             ValueBytes = ValueStride * sizeof(float),
             Scale = _scale,
         });
-        for (var panel = 0; panel < _weights.ValuePanels; panel++)
+    }
+
+    /// <summary>Rows of a task; those on the diagonal are the cheap ones and come last.</summary>
+    private (int Head, int FirstRow, int Rows) Block(int task)
+    {
+        var blocks = RowBlocks(_q.Rows - _firstRow);
+        var (head, turn) = Math.DivRem(task, blocks);
+        var row = _firstRow + ((blocks - 1 - turn) * RowsPerTask);
+        return (head, row, Math.Min(RowsPerTask, _q.Rows - row));
+    }
+
+    /// <summary>Asks for one of some parts of an array.</summary>
+    private static void Prefetch(float* values, long count, int part, int parts)
+    {
+        var end = values + (count * (part + 1) / parts);
+        for (var at = values + (count * part / parts); at < end && Sse.IsSupported; at += LineValues)
         {
-            _kernels.Multiply(
-                (ushort*)scores, 2 * ScoreStride, rows, _tile.Values(head, panel), width / 2,
-                sums + (panel * Panel), ValueStride, accumulate: true);
+            Sse.Prefetch1(at);
         }
     }
 
