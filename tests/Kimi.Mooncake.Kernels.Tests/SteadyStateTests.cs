@@ -11,16 +11,20 @@ internal sealed class SteadyStateTests
 
     [Test]
     [NonParallelizable]
-    public void AllOperations_AfterWarmUp_DoNotAllocate([Values(1, 2)] int threads, [Values] bool stored)
+    public void AllOperations_AfterWarmUp_DoNotAllocate(
+        [Values(1, 2)] int threads, [Values] bool stored, [Values] CpuArithmetic arithmetic)
     {
         // Arrange
         var shape = new AttentionShape(2, 32, 16, 16, 32, 0.2f);
         const int Rows = 96;
         using var tensors = new TestTensors(5);
-        using var kernels = new CpuKernels(threads, stored ? 0 : long.MaxValue);
+        using var kernels = Kernels(threads, stored, arithmetic);
         var (pool, table) = tensors.Pool(shape, 640);
         var projections = tensors.UpProjections(shape);
         using var attention = kernels.PackAttention(projections);
+        using var roundedAttention = kernels.PackAttention(AttentionProjections.FromCombined(
+            shape, tensors.Stored(TensorType.BF16, shape.HeadCount * 48, shape.LatentRank)));
+        var layers = new[] { attention, roundedAttention };
         var weights = Enum.GetValues<TensorType>()
             .Select(type => tensors.Own(kernels.Pack(tensors.Stored(type, 96, 256)))).ToArray();
         var (x, y) = (tensors.Matrix(Rows, 96), tensors.Matrix(Rows, 96));
@@ -58,23 +62,15 @@ internal sealed class SteadyStateTests
             kernels.SwiGlu(y.All, x.All);
             kernels.Add(x.All, y.All);
             kernels.Rope(x.All, positions, frequencies, 0, 4, 1);
-            kernels.PrefillAttention(attention, pool, 0, table, 640 - Rows, x.All, output.All);
-            kernels.DecodeAttention(attention, pool, 0, table, decodeRows, x.View(2), output.View(2));
-        }
-
-        for (var i = 0; i < WarmUpSteps; i++)
-        {
-            Step();
+            foreach (var layer in layers)
+            {
+                kernels.PrefillAttention(layer, pool, 0, table, 640 - Rows, x.All, output.All);
+                kernels.DecodeAttention(layer, pool, 0, table, decodeRows, x.View(2), output.View(2));
+            }
         }
 
         // Act
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var i = 0; i < Steps; i++)
-        {
-            Step();
-        }
-
-        var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        var allocated = AllocatedAfterWarmUp(Step);
 
         // Assert
         Assert.That(allocated, Is.Zero);
@@ -109,5 +105,28 @@ internal sealed class SteadyStateTests
 
         // Less than a byte for each dispatch: the measurement's own barrier may allocate.
         Assert.That(allocated.Zip(before, (now, then) => now - then).Skip(1), Is.All.LessThan(Steps));
+    }
+
+    private static CpuKernels Kernels(int threads, bool stored, CpuArithmetic arithmetic) => new(new CpuOptions
+    {
+        ThreadCount = threads,
+        PackBytesMax = stored ? 0 : long.MaxValue,
+        Arithmetic = arithmetic,
+    });
+
+    private static long AllocatedAfterWarmUp(Action step)
+    {
+        for (var i = 0; i < WarmUpSteps; i++)
+        {
+            step();
+        }
+
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        for (var i = 0; i < Steps; i++)
+        {
+            step();
+        }
+
+        return GC.GetAllocatedBytesForCurrentThread() - before;
     }
 }
