@@ -113,7 +113,7 @@ internal sealed class Int8WeightTests
         using var kernels = Kernels(path);
         const int Columns = 256;
         var data = tensors.Stored(type, 40, Columns);
-        float[] inputs = [0, -0f, 1, -1, HugeInput, -HugeInput, TinyInput, float.Epsilon, 1e-30f];
+        float[] inputs = [0, -0f, 1, -1, HugeInput, -HugeInput, TinyInput, float.Epsilon, 1e-30f, float.NaN, float.PositiveInfinity];
         var x = tensors.Matrix(inputs.Length + 1, Columns);
         for (var row = 0; row < inputs.Length; row++)
         {

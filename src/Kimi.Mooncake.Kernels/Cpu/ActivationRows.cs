@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Kimi.Mooncake.Kernels.Cpu;
 
@@ -229,25 +230,48 @@ internal sealed unsafe class ActivationRows : IDisposable
     private void EncodeBlock(float* x, sbyte* target, long block)
     {
         Vector512<float> left = Vector512.Load(x), right = Vector512.Load(x + Lanes);
-        var largest = Vector512.Max(Vector512.Abs(left), Vector512.Abs(right));
+
+        // Bits of magnitudes are in the order of magnitudes, with those of no numbers above all.
+        var largest = Vector512.Max(Vector512.Abs(left).AsInt32(), Vector512.Abs(right).AsInt32());
         var half = Vector256.Max(largest.GetLower(), largest.GetUpper());
         var quarter = Vector128.Max(half.GetLower(), half.GetUpper());
         quarter = Vector128.Max(quarter, Vector128.Shuffle(quarter, Vector128.Create(2, 3, 0, 1)));
         quarter = Vector128.Max(quarter, Vector128.Shuffle(quarter, Vector128.Create(1, 0, 3, 2)));
-        var max = quarter.ToScalar();
+        var max = quarter.AsSingle().ToScalar();
         var factor = Vector512.Create(max >= Int8Least ? Int8Max / max : 0);
-        var leftBytes = Vector512.ConvertToInt32(Vector512.Round(left * factor));
-        var rightBytes = Vector512.ConvertToInt32(Vector512.Round(right * factor));
+        var leftBytes = Vector512.ConvertToInt32Native(Vector512.Round(left * factor));
+        var rightBytes = Vector512.ConvertToInt32Native(Vector512.Round(right * factor));
         var scale = max / Int8Max;
-        var (leftSum, rightSum) = (-Vector512.Sum(leftBytes), -Vector512.Sum(rightBytes));
+        var bytes = Avx512F.IsSupported
+            ? Vector256.Create(
+                Avx512F.ConvertToVector128SByte(leftBytes), Avx512F.ConvertToVector128SByte(rightBytes))
+            : Vector256.Narrow(
+                Vector256.Narrow(leftBytes.GetLower(), leftBytes.GetUpper()),
+                Vector256.Narrow(rightBytes.GetLower(), rightBytes.GetUpper()));
+        bytes.Store(target);
+        var (leftSum, rightSum) = NegatedSumsOf(bytes);
         Scales[block] = scale;
         NegatedSums[block] = leftSum + rightSum;
         NegatedHalfSums[2 * block] = leftSum;
         NegatedHalfSums[(2 * block) + 1] = rightSum;
         ScaledSums[block] = scale * (leftSum + rightSum);
-        Vector256.Narrow(
-            Vector256.Narrow(leftBytes.GetLower(), leftBytes.GetUpper()),
-            Vector256.Narrow(rightBytes.GetLower(), rightBytes.GetUpper())).Store(target);
+    }
+
+    /// <summary>Sums of either half of the bytes, their signs changed.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (int Lower, int Upper) NegatedSumsOf(Vector256<sbyte> bytes)
+    {
+        if (Avx2.IsSupported)
+        {
+            // Differences to bytes that are no larger are sums, a constant too large.
+            var sums = Avx2.SumAbsoluteDifferences(bytes.AsByte() ^ Vector256.Create((byte)0x80), Vector256<byte>.Zero)
+                .AsInt64();
+            const int Excess = 128 * Lanes;
+            return (Excess - (int)(sums[0] + sums[1]), Excess - (int)(sums[2] + sums[3]));
+        }
+
+        var (lower, upper) = (Vector256.WidenLower(bytes), Vector256.WidenUpper(bytes));
+        return (-Vector256.Sum(lower), -Vector256.Sum(upper));
     }
 
     private static void Copy<T>(T* from, T* to, int count)

@@ -117,7 +117,7 @@ internal readonly unsafe struct TileRows(byte* first, long stride, TileFetch fet
             var at = (byte*)_fetch.Next + (block * _fetch.Share);
             for (var end = at + (blocks * _fetch.Share); at < end; at += LineBytes)
             {
-                Sse.Prefetch1(at);
+                Sse.Prefetch0(at);
             }
         }
 
