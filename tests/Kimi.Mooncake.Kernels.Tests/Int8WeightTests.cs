@@ -113,7 +113,10 @@ internal sealed class Int8WeightTests
         using var kernels = Kernels(path);
         const int Columns = 256;
         var data = tensors.Stored(type, 40, Columns);
-        float[] inputs = [0, -0f, 1, -1, HugeInput, -HugeInput, TinyInput, float.Epsilon, 1e-30f, float.NaN, float.PositiveInfinity];
+        float[] inputs =
+        [
+            0, -0f, 1, -1, HugeInput, -HugeInput, TinyInput, float.Epsilon, 1e-30f, float.NaN, float.PositiveInfinity,
+        ];
         var x = tensors.Matrix(inputs.Length + 1, Columns);
         for (var row = 0; row < inputs.Length; row++)
         {
@@ -220,6 +223,37 @@ internal sealed class Int8WeightTests
             .Order().ToArray();
         TestContext.Out.WriteLine($"{type}: median relative error {errors[errors.Length / 2]:e2}");
         Assert.That(errors[errors.Length / 2], Is.LessThan(MedianErrorMax));
+    }
+
+    [Test]
+    [NonParallelizable]
+    public void MatMul_AfterWarmUp_DoesNotAllocate([ValueSource(nameof(Paths))] InstructionPath path)
+    {
+        using var tensors = new TestTensors(9);
+        using var kernels = Kernels(path, 2);
+        var weights = Types.Select(type => tensors.Own(kernels.Pack(tensors.Stored(type, 70, 768)))).ToArray();
+        var (x, y) = (tensors.Matrix(9, 768), tensors.Matrix(9, 70));
+        void Step()
+        {
+            foreach (var weight in weights)
+            {
+                kernels.MatMul(x.All, weight, y.All);
+                kernels.MatMul(x.View(1), weight, y.View(1));
+            }
+        }
+
+        for (var i = 0; i < 100; i++)
+        {
+            Step();
+        }
+
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        for (var i = 0; i < 60; i++)
+        {
+            Step();
+        }
+
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
     }
 
     private static CpuKernels Kernels(InstructionPath path, int threads = 1) =>
