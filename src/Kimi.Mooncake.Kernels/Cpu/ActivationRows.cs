@@ -24,8 +24,9 @@ internal enum ActivationForms
 /// </summary>
 /// <remarks>
 /// Bytes: for each 32 values <c>scale = max|x| / 127</c> and <c>q = round(x * (127 / max|x|))</c>, halves to even, so
-/// that <c>x</c> is about <c>scale * q</c> and <c>|q| &lt;= 127</c>; zeros where the largest is below 2^-120. Bfloat16: halves to even; values below the smallest
-/// normal number are zeros, as processors take them. Rows are padded with zeros to 64 bytes in either form.
+/// that <c>x</c> is about <c>scale * q</c> and <c>|q| &lt;= 127</c>; zeros where the largest is below
+/// 2^-120. Bfloat16: halves to even; values below the smallest normal number are zeros, as processors take them. Rows
+/// are padded with zeros to 64 bytes in either form.
 /// </remarks>
 internal sealed unsafe class ActivationRows : IDisposable
 {

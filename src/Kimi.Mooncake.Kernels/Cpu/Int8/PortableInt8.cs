@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
-/// <summary>Vectors of the runtime on any processor: bytes widened to 16 bits, products of those added in pairs.</summary>
+/// <summary>Vectors of the runtime on any processor: bytes widened to 16 bits, products added in pairs.</summary>
 internal sealed unsafe class PortableInt8(TileFormat format) : Int8Kernel
 {
     private const int Groups = 8;

@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
-/// <summary>What to ask the memory for while rows are decoded; there are too many for the processor to foresee.</summary>
+/// <summary>What to ask the memory for meanwhile; there are too many rows for the processor to foresee.</summary>
 /// <param name="Ahead">From the rows' bytes to others of the same stride that are wanted soon; 0 is none.</param>
 /// <param name="Next">Bytes in a row that are wanted later, from the second-level cache; null is none.</param>
 /// <param name="Share">Bytes of those for each block of 32 inputs.</param>

@@ -19,7 +19,8 @@ internal enum TileKind
 internal readonly record struct TileFormat(TileKind Kind, int ZeroShift)
 {
     /// <summary>Bytes of a block of 32 inputs by 32 outputs.</summary>
-    internal int BlockBytes => Kind == TileKind.Plain ? WeightTile.SecondAt : WeightTile.SecondAt + WeightTile.ScaleBytes;
+    internal int BlockBytes =>
+        Kind == TileKind.Plain ? WeightTile.SecondAt : WeightTile.SecondAt + WeightTile.ScaleBytes;
 
     /// <summary>The form of a type, or nothing where products with it are not made of bytes.</summary>
     internal static TileFormat? Of(TensorType type) => type switch
