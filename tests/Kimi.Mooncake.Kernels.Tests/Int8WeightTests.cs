@@ -201,6 +201,34 @@ internal sealed class Int8WeightTests
     }
 
     [Test]
+    public void MatMul_Int4WithScalesOfAnyType_IsTheDefinitionsBits(
+        [Values(TensorType.F32, TensorType.F16, TensorType.BF16)] TensorType type, [Values(32, 288, 544)] int columns)
+    {
+        // Arrange: scales are read several at a time where so many are left, in panels that are whole.
+        using var tensors = new TestTensors(10);
+        const int Outputs = 50;
+        using var words = new NativeBuffer(Outputs * columns / 2);
+        for (var i = 0; i < words.SizeBytes; i++)
+        {
+            words.Span(i, 1)[0] = (byte)tensors.Next(0, 255);
+        }
+
+        var data = TensorData.PackedInt4(
+            words.Tensor(0, TensorType.Int4Group32, Outputs, columns), tensors.Stored(type, Outputs, columns / 32));
+        var x = tensors.Matrix(3, columns);
+        var (actual, expected) = (tensors.Matrix(3, Outputs), tensors.Matrix(3, Outputs));
+        using var kernels = Kernels(InstructionPath.Portable);
+        using var weight = kernels.Pack(data);
+
+        // Act
+        kernels.MatMul(x.All, weight, actual.All);
+        QuantizedProducts.Multiply(x.All, data, expected.All);
+
+        // Assert
+        Assert.That(Closeness.FirstDifferentRow(actual.All, expected.All), Is.EqualTo(-1));
+    }
+
+    [Test]
     public void MatMul_NormalInputs_IsCloseToTheExactProduct([ValueSource(nameof(Types))] TensorType type)
     {
         using var tensors = new TestTensors(8);

@@ -20,11 +20,12 @@ internal static unsafe class TileScales
         var block = 0;
         if (rows == Rows)
         {
-            var perWord = sizeof(uint) / TensorTypes.BlockBytes(scales.Type);
-            var first = scales.RowOf(firstRow) + (firstBlock * sizeof(uint) / perWord);
+            var bytes = scales.Type == TensorType.F32 ? sizeof(float) : sizeof(ushort);
+            var perWord = scales.Type == TensorType.F32 ? 1 : 2;
             var source = new TileRows(
-                first, scales.Stride * (sizeof(uint) / perWord), new TileFetch(ahead * (sizeof(uint) / perWord), 0, 0));
-            source.Fetch(0, blocks, 0, blocks * (sizeof(uint) / perWord));
+                scales.RowOf(firstRow) + ((long)firstBlock * bytes), (long)scales.Stride * bytes,
+                new TileFetch(ahead * bytes, 0, 0));
+            source.Fetch(0, blocks, 0, blocks * bytes);
             for (; block + (4 * perWord) <= blocks; block += 4 * perWord)
             {
                 var words = source.Columns(block / perWord * sizeof(uint));
