@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Kernels.Cpu;
 
@@ -10,6 +11,9 @@ internal static unsafe class KvRows
 {
     private const int Lanes = 16;
     private const float Q8Max = 127;
+
+    private const float ScaleMin = 1e-37f;
+    private const float ScaleMax = 1e36f;
 
     // 2^-100: the reciprocal of a smaller scale would not be a number.
     private const float Q8MagnitudeMin = 7.8886091e-31f;
@@ -85,13 +89,10 @@ internal static unsafe class KvRows
                 var bytes = Q8Bytes(layout, row);
                 Unsafe.CopyBlockUnaligned(
                     target + layout.LatentRank, rope, (uint)layout.RopeDimension * sizeof(ushort));
-                var single = stackalloc float[KvLayout.Q8GroupValues];
                 for (var group = 0; group < layout.Q8Groups; group++)
                 {
                     var first = group * KvLayout.Q8GroupValues;
-                    var values = GroupValues(layout, first);
-                    DecodeGroup(((float*)row)[group], bytes + first, values, single);
-                    ActivationRows.EncodeBf16(single, values, target + first, values);
+                    RoundGroup(((float*)row)[group], bytes + first, GroupValues(layout, first), target + first);
                 }
 
                 break;
@@ -153,17 +154,56 @@ internal static unsafe class KvRows
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void RoundGroup(float scale, sbyte* bytes, int count, ushort* target)
+    {
+        // Products of such a scale are normal numbers or zeros, of which none is too large.
+        if (count == KvLayout.Q8GroupValues && scale is >= ScaleMin and <= ScaleMax)
+        {
+            var factor = Vector512.Create(scale);
+            for (var i = 0; i < KvLayout.Q8GroupValues; i += 2 * Lanes)
+            {
+                Vector512.Narrow(
+                    RoundedBits(Vector512.ConvertToSingle(Whole(bytes + i)) * factor),
+                    RoundedBits(Vector512.ConvertToSingle(Whole(bytes + i + Lanes)) * factor)).Store(target + i);
+            }
+
+            return;
+        }
+
+        var single = stackalloc float[KvLayout.Q8GroupValues];
+        DecodeGroup(scale, bytes, count, single);
+        ActivationRows.EncodeBf16(single, count, target, count);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<uint> RoundedBits(Vector512<float> x)
+    {
+        var bits = x.AsUInt32();
+        return (bits + Vector512.Create(0x7fffu) + ((bits >> 16) & Vector512<uint>.One)) >> 16;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<int> Whole(sbyte* bytes)
+    {
+        if (Avx512F.IsSupported)
+        {
+            return Avx512F.ConvertToVector512Int32(Vector128.Load(bytes));
+        }
+
+        var (low, high) = Vector128.Widen(Vector128.Load(bytes));
+        var (first, second) = (Vector128.Widen(low), Vector128.Widen(high));
+        return Vector512.Create(
+            Vector256.Create(first.Lower, first.Upper), Vector256.Create(second.Lower, second.Upper));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void DecodeGroup(float scale, sbyte* bytes, int count, float* target)
     {
         var factor = Vector512.Create(scale);
         var i = 0;
         for (; i + Lanes <= count; i += Lanes)
         {
-            var (low, high) = Vector128.Widen(Vector128.Load(bytes + i));
-            var (first, second) = (Vector128.Widen(low), Vector128.Widen(high));
-            var whole = Vector512.Create(
-                Vector256.Create(first.Lower, first.Upper), Vector256.Create(second.Lower, second.Upper));
-            (Vector512.ConvertToSingle(whole) * factor).Store(target + i);
+            (Vector512.ConvertToSingle(Whole(bytes + i)) * factor).Store(target + i);
         }
 
         for (; i < count; i++)
