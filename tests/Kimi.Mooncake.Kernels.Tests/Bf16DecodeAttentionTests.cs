@@ -162,7 +162,9 @@ internal sealed class Bf16DecodeAttentionTests
 
     private static CpuOptions Options(int threads, InstructionPath? path = null) => new()
     {
-        ThreadCount = threads, Arithmetic = CpuArithmetic.Fast, Path = path ?? InstructionPaths.Best,
+        ThreadCount = threads,
+        Arithmetic = CpuArithmetic.Fast,
+        Path = path ?? InstructionPaths.Best,
     };
 
     /// <summary>Projections of which the kernels compute in bfloat16, as they are stored in it.</summary>

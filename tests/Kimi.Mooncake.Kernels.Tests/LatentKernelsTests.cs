@@ -87,7 +87,9 @@ internal sealed unsafe class LatentKernelsTests
             runs[0] = new LatentRun { First = (byte*)k, SecondOffsetBytes = stride, Pairs = first };
             runs[1] = new LatentRun
             {
-                First = (byte*)k + (2 * first * stride), SecondOffsetBytes = stride, Pairs = (keys / 2) - first,
+                First = (byte*)k + (2 * first * stride),
+                SecondOffsetBytes = stride,
+                Pairs = (keys / 2) - first,
             };
             var count = runs[1].Pairs > 0 ? 2 : 1;
             if (keys % 2 != 0)

@@ -7,7 +7,7 @@ internal static class LatentOracle
 {
     private const int Lanes = 16;
 
-    /// <summary>Sixteen lanes of pairs, the odd value of a pair first; then halves of the lanes are added to halves.</summary>
+    /// <summary>Sixteen lanes of pairs, the odd value of each first; then halves of the lanes are added up.</summary>
     internal static float Score(ReadOnlySpan<ushort> query, ReadOnlySpan<ushort> key)
     {
         var lanes = new float[Lanes];

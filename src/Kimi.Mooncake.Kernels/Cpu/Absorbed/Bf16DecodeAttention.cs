@@ -114,7 +114,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         _memberScratch.Dispose();
     }
 
-    /// <summary>Parts of a range's heads that are tasks of their own, so that few ranges keep all threads busy.</summary>
+    /// <summary>Parts of a range's heads that are own tasks, so that few ranges keep all threads busy.</summary>
     private int Splits()
     {
         var members = _team.MemberCount;
@@ -142,7 +142,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
 
     private ushort* Queries(int row, int head) => _queries + ((((long)row * PaddedHeads) + head) * _queryStride);
 
-    /// <summary>All rows' queries of a head in the latent space, the rotated part behind, rounded; then zeros.</summary>
+    /// <summary>All rows' queries of a head in the latent space, the rotated part behind, rounded; zeros.</summary>
     private void AbsorbTask(int head, int member)
     {
         if (head >= _shape.HeadCount)

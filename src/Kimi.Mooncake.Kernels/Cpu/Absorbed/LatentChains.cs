@@ -52,7 +52,7 @@ internal static unsafe class LatentChains
     /// <summary>Whether products of values with these least exponents need no zeros in place of small values.</summary>
     internal static bool IsPlain(int left, int right) => left > 0 && right > 0 && left + right >= ExponentsMin;
 
-    /// <summary>The least exponent field of values that are not zero; <see cref="ExponentMax"/> where all are.</summary>
+    /// <summary>The least exponent field of values other than zero; <see cref="ExponentMax"/> without any.</summary>
     internal static int LeastExponent(ushort* values, int count)
     {
         // Less one, so that zeros are the greatest.

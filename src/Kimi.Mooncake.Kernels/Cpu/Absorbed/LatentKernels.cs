@@ -135,8 +135,8 @@ internal sealed unsafe class LatentKernels
     }
 
     /// <summary>
-    /// <c>sums[h][j] = sums[h][j] * rescale[h] + sum over keys of weights[h][key] * rows[key][j]</c> for eight heads, in
-    /// blocks of 32 whose order <see cref="CopyOrdered"/> undoes.
+    /// <c>sums[h][j] = sums[h][j] * rescale[h] + sum over keys of weights[h][key] * rows[key][j]</c> for eight heads,
+    /// in blocks of 32 whose order <see cref="CopyOrdered"/> undoes.
     /// </summary>
     internal void Sum(LatentSums call, int keyExponent)
     {

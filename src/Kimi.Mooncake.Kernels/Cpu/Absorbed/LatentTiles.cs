@@ -146,7 +146,7 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
         return 1;
     }
 
-    /// <summary>Counts the pairs of runs; a last row without a partner becomes a run that pairs it with itself.</summary>
+    /// <summary>Counts the pairs of runs; a last row without a partner becomes a run, paired with itself.</summary>
     private static int Pair(LatentRun* runs, int* rows, int runCount, long stride)
     {
         for (var run = 0; run < runCount; run++)
