@@ -256,7 +256,7 @@ public sealed class CpuKernels : IKernels
         }
 
         return Options.Arithmetic == CpuArithmetic.Fast && Int8Weight.Supports(weight.Type)
-            ? new Int8Weight(weight, Options.Path, ThreadCount)
+            ? new Int8Weight(weight, Options.Path)
             : new StoredWeight(weight);
     }
 }

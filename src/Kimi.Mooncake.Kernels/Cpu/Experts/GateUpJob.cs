@@ -12,6 +12,9 @@ internal sealed unsafe class GateUpJob : IDisposable
     /// <summary>Tasks of a member: enough to even out what members lose to others.</summary>
     internal const int TasksPerMember = 4;
 
+    // Tasks of a member for each group: long runs of memory, and something for others to take at the end.
+    private const int TasksOfFewRows = 2;
+
     private const int Panel = PanelWeight.PanelColumns;
     private const int LineBytes = 64;
 
@@ -65,19 +68,23 @@ internal sealed unsafe class GateUpJob : IDisposable
     public void Dispose() => _scratch.Dispose();
 
     /// <summary>
-    /// For few rows: every task takes the same share of one group's panels, and tasks of the same share follow one
-    /// another, so that a member reads the same panels of every expert in every step.
+    /// For few rows: a member's range of tasks is the same share of every group's panels, so that it reads the same
+    /// panels of an expert in every step, one after another as long as they follow one another in memory.
     /// </summary>
     private void CutAcross(ReadOnlySpan<ExpertGroup> groups)
     {
-        var shares = Math.Min(groups[0].Gate.PanelCount, TasksPerMember * _team.MemberCount);
-        for (var share = 0; share < shares; share++)
+        for (var member = 0; member < _team.MemberCount; member++)
         {
             for (var g = 0; g < groups.Length; g++)
             {
                 var panels = groups[g].Gate.PanelCount;
-                var first = (int)((long)share * panels / shares);
-                Add(new ExpertTask(g, first, (int)((share + 1L) * panels / shares) - first, 0, groups[g].Rows));
+                var panel = (int)((long)member * panels / _team.MemberCount);
+                var end = (int)((member + 1L) * panels / _team.MemberCount);
+                var panelsPerTask = Math.Max(1, (end - panel) / TasksOfFewRows);
+                for (; panel < end; panel += panelsPerTask)
+                {
+                    Add(new ExpertTask(g, panel, Math.Min(panelsPerTask, end - panel), 0, groups[g].Rows));
+                }
             }
         }
     }
@@ -104,11 +111,6 @@ internal sealed unsafe class GateUpJob : IDisposable
 
     private void Add(ExpertTask task)
     {
-        if (task.Panels == 0)
-        {
-            return;
-        }
-
         if (_count == _tasks.Length)
         {
             Array.Resize(ref _tasks, 2 * _count);

@@ -18,18 +18,17 @@ internal sealed unsafe class Int8Weight : PanelWeight
     private readonly TileFormat _format;
     private readonly Int8Kernel _kernel;
     private readonly int _blocks;
-    private readonly int _members;
 
     /// <summary>Borrows a stored matrix.</summary>
     /// <exception cref="ArgumentException">The type has no blocks of integers.</exception>
     /// <exception cref="InvalidOperationException">Packed integers without scales.</exception>
-    internal Int8Weight(in TensorData weight, InstructionPath path, int members)
-        : this(weight, format => Int8Kernel.For(path, format), members)
+    internal Int8Weight(in TensorData weight, InstructionPath path)
+        : this(weight, format => Int8Kernel.For(path, format))
     {
     }
 
     /// <summary>The same with a kernel of one's own.</summary>
-    internal Int8Weight(in TensorData weight, Func<TileFormat, Int8Kernel> kernelFor, int members)
+    internal Int8Weight(in TensorData weight, Func<TileFormat, Int8Kernel> kernelFor)
         : base(checked((int)weight.Rows), weight.Columns)
     {
         _format = TileFormat.Of(weight.Type)
@@ -41,14 +40,14 @@ internal sealed unsafe class Int8Weight : PanelWeight
 
         _stored = weight;
         _tiles = new TileDecoder(weight);
-        _members = members;
         _kernel = kernelFor(_format);
         _blocks = weight.Columns / WeightTile.BlockValues;
     }
 
     internal override ActivationForms Form => ActivationForms.Int8;
 
-    internal override long ScratchBytes => WeightTile.BytesMax + TileDecoder.StagingBytes + ScratchAlignment;
+    internal override long ScratchBytes =>
+        WeightTile.BytesMax + TileDecoder.StagingBytes + sizeof(long) + ScratchAlignment;
 
     internal override int RowsPerTask => 512;
 
@@ -82,9 +81,11 @@ internal sealed unsafe class Int8Weight : PanelWeight
         }.From(firstRow, sums);
         whole.Rows = rows;
 
-        // Members take tasks in turns: the first ones find nothing that was asked for.
-        var cold = panel < panels * _members;
-        var afterwards = panel + (panels * _members);
+        // A member goes through a range of panels; behind its working memory stands what it asked for last.
+        var afterwards = panel + panels;
+        var asked = (nint*)(tile + WeightTile.BytesMax + TileDecoder.StagingBytes);
+        var cold = *asked != (nint)_stored.At((long)panel * PanelColumns, 0);
+        *asked = afterwards < PanelCount ? (nint)_stored.At((long)afterwards * PanelColumns, 0) : 0;
         for (var i = 0; i < panels; i++)
         {
             for (var block = 0; block < _blocks; block += WeightTile.BlocksMax)
