@@ -1,8 +1,8 @@
 namespace Kimi.Mooncake.Kernels.Cpu;
 
 /// <summary>
-/// Products of one input with weights in panels: inputs are brought into the forms that the weights want, then tasks are
-/// panels of outputs by chunks of rows, of all weights in one dispatch.
+/// Products of one input with weights in panels: inputs are brought into the forms that the weights want; tasks are
+/// panels of outputs by chunks of rows, those of all weights in one dispatch.
 /// </summary>
 internal sealed unsafe class MatMulJob : IDisposable
 {

@@ -5,8 +5,8 @@ using System.Runtime.Intrinsics.X86;
 namespace Kimi.Mooncake.Kernels.Cpu;
 
 /// <summary>
-/// The product of one row with 32 stored rows of singles, which are turned in registers: what a panel is not worth being
-/// made for. The chain of an element is the same as everywhere, so its bits are, too.
+/// The product of one row with 32 stored rows of singles, which are turned in registers, as a panel is not worth being
+/// made for it. The chain of an element is the same as everywhere, so its bits are, too.
 /// </summary>
 internal static unsafe class SingleRow
 {

@@ -3,8 +3,8 @@ using System.Numerics.Tensors;
 namespace Kimi.Mooncake.Kernels.Reference;
 
 /// <summary>
-/// Feed-forward networks and mixtures of experts made of a kernel set's other operations, expert after expert: the order
-/// of additions that every set keeps.
+/// Feed-forward networks and mixtures of experts made of a kernel set's other operations, expert after expert: in the
+/// order of additions that every set keeps.
 /// </summary>
 internal sealed class PlainFeedForward(IKernels kernels) : IDisposable
 {
