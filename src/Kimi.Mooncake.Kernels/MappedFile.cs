@@ -1,10 +1,13 @@
 using System.IO.MemoryMappedFiles;
+using System.Runtime.InteropServices;
 
 namespace Kimi.Mooncake.Kernels;
 
 /// <summary>A file mapped into memory for reading; the system loads its pages when they are touched.</summary>
-public sealed unsafe class MappedFile : IDisposable
+public sealed unsafe partial class MappedFile : IDisposable
 {
+    private const int WillNeed = 3; // MADV_WILLNEED
+
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
     private byte* _data;
@@ -31,6 +34,19 @@ public sealed unsafe class MappedFile : IDisposable
 
     /// <summary>Bytes of the file.</summary>
     public long LengthBytes { get; }
+
+    /// <summary>
+    /// Asks the system to read the file in the background. Nothing depends on whether it does; outside Linux nothing is
+    /// asked.
+    /// </summary>
+    public void ReadAhead()
+    {
+        ObjectDisposedException.ThrowIf(_data == null, this);
+        if (OperatingSystem.IsLinux())
+        {
+            _ = Advise(_data, (nuint)LengthBytes, WillNeed);
+        }
+    }
 
     /// <summary>Some bytes of the file.</summary>
     public ReadOnlySpan<byte> Bytes(long offset, int length)
@@ -68,6 +84,9 @@ public sealed unsafe class MappedFile : IDisposable
             _file.Dispose();
         }
     }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(void* address, nuint length, int advice);
 
     private void Check(long offset, long length)
     {

@@ -23,6 +23,7 @@ internal sealed unsafe class NativeBuffer : IDisposable
         _unaligned = NativeMemory.AllocZeroed((nuint)sizeBytes + AlignmentBytes);
         var address = ((nuint)_unaligned + AlignmentBytes - 1) & ~(nuint)(AlignmentBytes - 1);
         _data = (byte*)address;
+        HugePages.Ask(_data, sizeBytes);
         GC.AddMemoryPressure(sizeBytes);
     }
 

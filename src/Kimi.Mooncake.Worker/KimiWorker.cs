@@ -3,6 +3,7 @@ using Kimi.Mooncake.Cluster;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Engine;
 using Kimi.Mooncake.Kernels;
+using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Models;
 using Kimi.Mooncake.Store;
 using Kimi.Mooncake.Tokenization.Grammars;
@@ -59,6 +60,7 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(engineOptions);
         ArgumentNullException.ThrowIfNull(time);
+        HugePages.AreWanted = LoadedModel.ParseAuto("worker.huge_pages", options.HugePages);
         var layout = LayoutOf(model, options);
         var blockCount = BlockCount(layout, options);
         _kernels = LoadedModel.CreateKernels(options, model.Arithmetic, model.Source.LengthBytes);
@@ -99,6 +101,7 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
             time.GetUtcNow().ToUnixTimeSeconds());
         WorkerLog.Started(
             logger, model.Id, blockCount, layout.BlockTokens, _kernels.Name, _kernels.ThreadCount);
+        LogMachine(model, logger);
         _loop.Start();
     }
 
@@ -257,5 +260,28 @@ public sealed partial class KimiWorker : ITokenGenerator, INode, IAsyncDisposabl
                 _loop.Wake();
             }
         }
+    }
+
+    private void LogMachine(LoadedModel model, ILogger logger)
+    {
+        if (!logger.IsEnabled(LogLevel.Information))
+        {
+            return;
+        }
+
+        var memory = ResidentMemory.Read();
+        var features = string.Join(' ', ProcessorFeatures.Names);
+        var instructions = _kernels is CpuKernels cpu ? cpu.Options.Path.ToString() : "none";
+        var hugePages = HugePages.Describe();
+        WorkerLog.Machine(
+            logger,
+            ProcessorFeatures.ProcessorName,
+            features,
+            model.Arithmetic,
+            instructions,
+            hugePages,
+            model.Source.LengthBytes,
+            memory?.TotalBytes,
+            memory?.AnonymousBytes);
     }
 }

@@ -15,6 +15,9 @@ public sealed class LoadedModel : IDisposable
     // Changes whenever rounded products or attention give other bits than they did.
     private const string RoundedArithmetic = "rounded-1";
 
+    // More would push out again what was read first.
+    private const double ReadAheadShareMax = 0.75;
+
     private LoadedModel(ModelSource source, string id, CpuArithmetic arithmetic)
     {
         Source = source;
@@ -53,10 +56,16 @@ public sealed class LoadedModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(options);
         var arithmetic = ParseArithmetic(options.Arithmetic);
+        var readsAhead = ParseAuto("model.read_ahead", options.ReadAhead);
         var source = ModelSource.Open(
             options.Path, new ModelReadOptions { LatentNormEpsilon = (float)options.LatentNormEpsilon });
         try
         {
+            if (readsAhead && source.LengthBytes <= ReadAheadShareMax * GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)
+            {
+                source.ReadAhead();
+            }
+
             source.Check();
             var id = options.Id.Length > 0 ? options.Id : source.Config.Name;
             var rounds = source.Tensors.Any(tensor => tensor.TypeName != nameof(TensorType.F32));
@@ -98,6 +107,15 @@ public sealed class LoadedModel : IDisposable
             _ => throw new ArgumentException(
                 $"worker.kernels is '{options.Kernels}'; accepted are cpu and reference", nameof(options)),
         };
+
+    /// <summary>The value of a setting that is <c>auto</c> or <c>off</c>.</summary>
+    /// <exception cref="ArgumentException">It is neither.</exception>
+    public static bool ParseAuto(string setting, string value) => value switch
+    {
+        "auto" => true,
+        "off" => false,
+        _ => throw new ArgumentException($"{setting} is '{value}'; accepted are auto and off", nameof(value)),
+    };
 
     /// <summary>The KV type of a setting's value.</summary>
     /// <param name="value"><c>auto</c>, <c>f32</c>, <c>bf16</c> or <c>q8</c>.</param>

@@ -18,6 +18,11 @@ public sealed record ModelOptions
         + "computes whatever rms_norm_eps says.", Min = 0, Max = 1)]
     public double LatentNormEpsilon { get; init; }
 
+    /// <summary>Whether the files are read when they are opened: <c>auto</c> or <c>off</c>.</summary>
+    [Setting("Read ahead: auto (the system is asked to read the files in the background as they are opened, where they "
+        + "fit into three quarters of its memory), or off (pages are read as they are used).")]
+    public string ReadAhead { get; init; } = "auto";
+
     /// <summary>What products and attention are computed in: <c>fast</c> or <c>exact</c>.</summary>
     [Setting("Arithmetic: fast (inputs rounded to bytes or bfloat16 where the weights are), or exact (single precision "
         + "throughout). Cached KV of one is of no use to the other, so all nodes must agree.")]

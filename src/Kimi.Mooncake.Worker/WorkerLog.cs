@@ -1,3 +1,4 @@
+using Kimi.Mooncake.Kernels.Cpu;
 using Microsoft.Extensions.Logging;
 
 namespace Kimi.Mooncake.Worker;
@@ -8,6 +9,20 @@ internal static partial class WorkerLog
         Message = "Model {ModelId}: {Blocks} blocks of {BlockTokens} tokens, kernels {Kernels}, {Threads} threads")]
     public static partial void Started(
         ILogger logger, string modelId, int blocks, int blockTokens, string kernels, int threads);
+
+    [LoggerMessage(EventId = 9, EventName = "WorkerMachine", Level = LogLevel.Information,
+        Message = "{Processor} with {Features}; arithmetic {Arithmetic}, instructions {Instructions}; huge pages "
+            + "{HugePages}; {MappedBytes} bytes mapped, {ResidentBytes} resident, {AnonymousBytes} of no file")]
+    public static partial void Machine(
+        ILogger logger,
+        string processor,
+        string features,
+        CpuArithmetic arithmetic,
+        string instructions,
+        string hugePages,
+        long mappedBytes,
+        long? residentBytes,
+        long? anonymousBytes);
 
     [LoggerMessage(EventId = 2, EventName = "EngineStopped", Level = LogLevel.Critical,
         Message = "The engine cannot go on; every request fails from now on")]

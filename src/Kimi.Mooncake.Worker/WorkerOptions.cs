@@ -30,6 +30,10 @@ public sealed record WorkerOptions
     [Setting("Keep each computing thread on a processor of its own (Linux).")]
     public bool PinThreads { get; init; }
 
+    /// <summary>Whether large native buffers ask for huge pages: <c>auto</c> or <c>off</c>.</summary>
+    [Setting("Huge pages for KV pool and working memory: auto (where the system gives them, see the log), or off.")]
+    public string HugePages { get; init; } = "auto";
+
     /// <summary>Which kernels compute: <c>cpu</c> or <c>reference</c>.</summary>
     [Setting("Kernels: cpu (vectorised) or reference (plain and slow, for checking).")]
     public string Kernels { get; init; } = "cpu";

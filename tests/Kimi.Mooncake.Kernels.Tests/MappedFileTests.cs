@@ -21,6 +21,19 @@ internal sealed class MappedFileTests
     }
 
     [Test]
+    public void ReadAhead_OpenOrDisposed_ChangesNothingOrSaysSo()
+    {
+        File.WriteAllBytes(_path, [1, 2, 3, 4, 5]);
+        var file = new MappedFile(_path);
+
+        file.ReadAhead();
+
+        Assert.That(file.Bytes(1, 4).ToArray(), Is.EqualTo(new byte[] { 2, 3, 4, 5 }));
+        file.Dispose();
+        Assert.That(file.ReadAhead, Throws.TypeOf<ObjectDisposedException>());
+    }
+
+    [Test]
     public void Tensor_InsideTheFile_Decodes()
     {
         File.WriteAllBytes(_path, [9, 0x80, 0x3F, 0x00, 0xC0]);

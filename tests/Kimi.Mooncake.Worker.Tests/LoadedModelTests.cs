@@ -32,6 +32,27 @@ internal sealed class LoadedModelTests
         Assert.That(fast.Fingerprint == exact.Fingerprint, Is.EqualTo(same));
     }
 
+    [TestCase("auto")]
+    [TestCase("off")]
+    public void Open_ReadAheadOrNot_IsTheSameModel(string readAhead)
+    {
+        var (file, folder) = (Path.Combine(_folder, "model.gguf"), Path.Combine(_folder, "model"));
+        foreach (var path in new[] { file, folder })
+        {
+            SyntheticModel.Write(path, SmallModel.Config, 1, TensorType.BF16);
+            using var plain = LoadedModel.Open(new ModelOptions { Path = path });
+
+            using var model = LoadedModel.Open(new ModelOptions { Path = path, ReadAhead = readAhead });
+
+            Assert.That(model.Fingerprint, Is.EqualTo(plain.Fingerprint));
+        }
+    }
+
+    [Test]
+    public void Open_UnknownReadAhead_SaysWhichThereAre() => Assert.That(
+        () => LoadedModel.Open(new ModelOptions { Path = "absent.gguf", ReadAhead = "always" }),
+        Throws.ArgumentException.With.Message.Contains("model.read_ahead is 'always'; accepted are auto and off"));
+
     [TestCase(TensorType.Q8_0, "fast", "auto", KvElementType.BF16)]
     [TestCase(TensorType.BF16, "fast", "auto", KvElementType.BF16)]
     [TestCase(TensorType.F16, "fast", "auto", KvElementType.F32)]

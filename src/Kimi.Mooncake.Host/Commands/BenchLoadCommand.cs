@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using Kimi.Mooncake.Host.Bench;
 using Kimi.Mooncake.Host.Configuration;
 using Kimi.Mooncake.Host.Output;
 using Kimi.Mooncake.Kernels;

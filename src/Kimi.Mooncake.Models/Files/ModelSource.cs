@@ -97,6 +97,9 @@ public abstract class ModelSource : IDisposable
     /// <exception cref="ModelFileException">They are missing, have another shape or a type without support.</exception>
     public abstract AttentionProjections AttentionUp(int layer, AttentionShape shape);
 
+    /// <summary>Asks the system to read the files in the background, before anything waits for them.</summary>
+    public abstract void ReadAhead();
+
     /// <inheritdoc />
     public void Dispose()
     {

@@ -134,6 +134,8 @@ internal sealed class GgufModelSource : ModelSource
             shape, _parts.Tensor(key, nope, latent, heads), _parts.Tensor(value, latent, Config.ValueDimension, heads));
     }
 
+    public override void ReadAhead() => _parts.ReadAhead();
+
     protected override void Dispose(bool disposing) => _parts.Dispose();
 
     private HashSet<string> UsedNames()

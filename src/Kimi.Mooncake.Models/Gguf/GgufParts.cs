@@ -81,6 +81,9 @@ internal sealed partial class GgufParts : IDisposable
     public TensorData Tensor(string name, params ReadOnlySpan<long> expectedNe) =>
         Holding(name).Tensor(name, expectedNe);
 
+    /// <summary>Asks the system to read all parts in the background.</summary>
+    public void ReadAhead() => _files.ForEach(file => file.Mapped.ReadAhead());
+
     public void Dispose() => _files.ForEach(file => file.Dispose());
 
     [GeneratedRegex(@"^(?<stem>.*)-(?<number>[0-9]{5})-of-(?<count>[0-9]{5})\.gguf$", RegexOptions.CultureInvariant)]

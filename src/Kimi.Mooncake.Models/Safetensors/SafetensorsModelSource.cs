@@ -128,6 +128,8 @@ internal sealed class SafetensorsModelSource : ModelSource
         }
     }
 
+    public override void ReadAhead() => _shards.ReadAhead();
+
     protected override void Dispose(bool disposing) => _shards.Dispose();
 
     private static StoredTensor Stored((SafetensorsFile File, SafetensorsTensor Tensor) found) => new(

@@ -63,6 +63,15 @@ internal sealed class ShardFolder : IDisposable
     public (SafetensorsFile File, SafetensorsTensor Tensor)? Find(string name) =>
         _tensors.TryGetValue(name, out var found) ? found : null;
 
+    /// <summary>Asks the system to read all shards in the background.</summary>
+    public void ReadAhead()
+    {
+        foreach (var shard in _shards.Values)
+        {
+            shard.Mapped.ReadAhead();
+        }
+    }
+
     public void Dispose()
     {
         foreach (var shard in _shards.Values)

@@ -1,11 +1,11 @@
 using System.Globalization;
 
-namespace Kimi.Mooncake.Host.Bench;
+namespace Kimi.Mooncake.Kernels;
 
 /// <summary>What the system counts as this process's memory.</summary>
 /// <param name="TotalBytes">Resident bytes, pages of mapped files among them.</param>
 /// <param name="AnonymousBytes">Resident bytes that no file backs: heap, stacks, and whatever else was copied.</param>
-internal sealed record ResidentMemory(long TotalBytes, long AnonymousBytes)
+public sealed record ResidentMemory(long TotalBytes, long AnonymousBytes)
 {
     private const string Rollup = "/proc/self/smaps_rollup";
 
