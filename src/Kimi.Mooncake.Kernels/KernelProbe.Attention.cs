@@ -132,7 +132,8 @@ public sealed unsafe partial class KernelProbe
             Fill(probe._random, layout);
             Q = probe.Filled(rows, shape.HeadCount * shape.QueryDimension);
             Output = new Matrix(rows, valueRows);
-            _storedBytes = layers * (keyBytes + valueBytes + ((double)layout.BytesPerTokenAndLayer * context * sequences));
+            var kvBytes = (double)layout.BytesPerTokenAndLayer * context * sequences;
+            _storedBytes = layers * (keyBytes + valueBytes + kvBytes);
         }
 
         internal CpuKernels Kernels { get; }
@@ -161,7 +162,7 @@ public sealed unsafe partial class KernelProbe
         internal double Bytes(int rows) =>
             _storedBytes + ((double)Weights.Length * rows * (Q.Columns + Output.Columns) * sizeof(float));
 
-        /// <summary>Rows of one block at random, and copies of it: attention takes as long with any finite values.</summary>
+        /// <summary>One block at random, and copies of it: attention takes as long with any finite values.</summary>
         private void Fill(Random random, KvLayout layout)
         {
             var values = new float[layout.ValuesPerTokenAndLayer];

@@ -81,11 +81,12 @@ public sealed partial class KernelProbe : IDisposable
     /// <summary>The best that the machine does of the arithmetic that a kernel uses, in GFLOP/s.</summary>
     private double PeakOf(Arithmetic arithmetic)
     {
-        var isAmx = Path == InstructionPath.Amx;
+        // The path of AMX takes tiles for sums of bytes only: those of bfloat16 have another order of additions.
+        var int8 = Path == InstructionPath.Amx ? Limits.AmxInt8Gops : Limits.Int8Gops;
         return arithmetic switch
         {
-            Arithmetic.Int8 => (isAmx ? Limits.AmxInt8Gops : Limits.Int8Gops) ?? Limits.Fp32Gflops,
-            Arithmetic.Bf16 => (isAmx ? Limits.AmxBf16Gflops : Limits.Bf16Gflops) ?? Limits.Fp32Gflops,
+            Arithmetic.Int8 => int8 ?? Limits.Fp32Gflops,
+            Arithmetic.Bf16 => Limits.Bf16Gflops ?? Limits.Fp32Gflops,
             _ => Limits.Fp32Gflops,
         };
     }

@@ -10,7 +10,7 @@ public enum KernelBound
     Memory,
 }
 
-/// <summary>The least time in which work can be done by a machine: that of its arithmetic or that of its bytes.</summary>
+/// <summary>The least time in which a machine can do some work: that of the arithmetic or of the bytes.</summary>
 /// <param name="Seconds">The longer of the two.</param>
 /// <param name="Bound">Which one that is.</param>
 internal readonly record struct Roofline(double Seconds, KernelBound Bound)

@@ -10,8 +10,9 @@ internal static class KernelTables
 {
     public static void Write(Terminal terminal, KernelReport report)
     {
+        var features = string.Join(' ', report.ProcessorFeatures);
         terminal.Output.WriteLine(
-            $"{report.Processor}: {string.Join(' ', report.ProcessorFeatures)}; {report.Kernels}, instructions {report.Instructions}");
+            $"{report.Processor}: {features}; {report.Kernels}, instructions {report.Instructions}");
         if (report.Peaks.Count > 0)
         {
             terminal.WriteTable(Peaks(report));
@@ -24,8 +25,9 @@ internal static class KernelTables
 
         if (report.Prefill is { } prefill)
         {
-            terminal.Output.WriteLine(Text(
-                $"prefill of {prefill.Tokens:N0} tokens, built-in model: {prefill.TokensPerSecond:N0} tokens/s, {prefill.Gflops:0.0} GFLOP/s, {report.PrefillShareOfFp32Peak:P0} of the fp32 peak"));
+            var rate = Text($"{prefill.TokensPerSecond:N0} tokens/s, {prefill.Gflops:0.0} GFLOP/s");
+            var share = Text($"{report.PrefillShareOfFp32Peak:P0} of the fp32 peak");
+            terminal.Output.WriteLine(Text($"built-in model, prefill of {prefill.Tokens:N0} tokens: {rate}, {share}"));
         }
     }
 

@@ -30,6 +30,11 @@ internal sealed record ModelBenchReport
 
     public required KvElementType KvType { get; init; }
 
+    /// <summary>What came of asking for huge pages.</summary>
+    public required string HugePages { get; init; }
+
+    public required bool PinnedThreads { get; init; }
+
     public required int ChunkTokens { get; init; }
 
     public required int Runs { get; init; }
@@ -49,7 +54,9 @@ internal sealed record ModelBenchReport
 
     public required ModelBenchResult Result { get; init; }
 
-    /// <summary>Cost over position in the longest prefill of one sequence; null where that is fewer than 3 passes.</summary>
+    /// <summary>
+    /// Cost over position in the longest prefill of one sequence; null where that took fewer than three passes.
+    /// </summary>
     public required PrefillCurve? PrefillCurve { get; init; }
 
     public static ModelBenchReport Of(
@@ -74,6 +81,8 @@ internal sealed record ModelBenchReport
             Arithmetic = model.Arithmetic,
             Instructions = LoadedModel.ParseInstructions(worker.Instructions),
             KvType = options.KvType,
+            HugePages = Mooncake.Kernels.HugePages.Describe(),
+            PinnedThreads = worker.PinThreads,
             ChunkTokens = options.ChunkTokens,
             Runs = options.Runs,
             Seed = options.Seed,

@@ -43,10 +43,12 @@ internal static class ModelBenchTables
         Row("limits", $"{Limits(limits)}");
         Row("runs", $"{report.Runs} each, passes of {report.ChunkTokens:N0} prompt tokens, seed {report.Seed}");
         Row("opened, loaded", $"{report.OpenS:0.000} s, {result.PackS:0.000} s");
-        Row("KV cache", $"{report.KvType}, {result.KvBytesPerToken:N0} bytes a token, pool {ByteSize.Approximate(result.KvPoolBytes)}");
+        var pool = ByteSize.Approximate(result.KvPoolBytes);
+        Row("KV cache", $"{report.KvType}, {result.KvBytesPerToken:N0} bytes a token, pool {pool}");
         if (report is { ResidentBytes: { } resident, AnonymousBytes: { } anonymous })
         {
-            Row("memory", $"{ByteSize.Approximate(resident)} resident, {ByteSize.Approximate(anonymous)} without a file");
+            var memory = $"{ByteSize.Approximate(resident)} resident, {ByteSize.Approximate(anonymous)} without a file";
+            Row("memory", $"{memory}; huge pages {report.HugePages}");
         }
 
         Row(
@@ -62,7 +64,9 @@ internal static class ModelBenchTables
             (limits.Fp32Gflops, "GFLOP/s fp32"), (limits.Bf16Gflops, "GFLOP/s bf16"), (limits.Int8Gops, "GOP/s int8"),
             (limits.AmxBf16Gflops, "GFLOP/s AMX bf16"), (limits.AmxInt8Gops, "GOP/s AMX int8"),
         ];
-        var found = arithmetic.Where(limit => limit.Rate is not null).Select(limit => Text($"{limit.Rate:0} {limit.Name}"));
+        var found = arithmetic
+            .Where(limit => limit.Rate is not null)
+            .Select(limit => Text($"{limit.Rate:0} {limit.Name}"));
         return Text($"{string.Join(", ", found)}; {limits.ReadGbPerS:0.0} GB/s read");
     }
 
@@ -82,8 +86,8 @@ internal static class ModelBenchTables
 
     private static Table Decode(ModelBenchReport report)
     {
-        var table = new Table().Border(TableBorder.Simple)
-            .AddColumns("decode at", "sequences", "tokens/s", "min to max", "weights/step", "KV/step", "GB/s", "of limit");
+        var table = new Table().Border(TableBorder.Simple).AddColumns(
+            "decode at", "sequences", "tokens/s", "min to max", "weights/step", "KV/step", "GB/s", "of limit");
         foreach (var figure in report.Result.Decode)
         {
             Add(

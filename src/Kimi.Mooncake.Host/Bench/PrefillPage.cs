@@ -7,7 +7,9 @@ using Kimi.Mooncake.Models;
 
 namespace Kimi.Mooncake.Host.Bench;
 
-/// <summary>Writes the <see cref="PrefillChart"/> of a bench: as a drawing, or as a page with its figures below.</summary>
+/// <summary>
+/// Writes the <see cref="PrefillChart"/> of a bench: as a drawing, or as a page with its figures below.
+/// </summary>
 internal static class PrefillPage
 {
     private const string Drawing = ".svg";
@@ -36,7 +38,8 @@ internal static class PrefillPage
     {
         if (path is not null && Path.GetExtension(path) is not (Drawing or Page))
         {
-            throw new CommandException($"--report {path}: expected a name that ends in {Page} or {Drawing}", ExitCode.Usage);
+            throw new CommandException(
+                $"--report {path}: expected a name that ends in {Page} or {Drawing}", ExitCode.Usage);
         }
 
         if (path is not null && !Directory.Exists(Path.GetDirectoryName(path)))
@@ -49,8 +52,12 @@ internal static class PrefillPage
     public static void Write(string path, PrefillCurve curve, ModelBenchReport report)
     {
         var isPage = Path.GetExtension(path) == Page;
-        using var writer = XmlWriter.Create(
-            path, new XmlWriterSettings { Indent = true, Encoding = new UTF8Encoding(false), OmitXmlDeclaration = isPage });
+        using var writer = XmlWriter.Create(path, new XmlWriterSettings
+        {
+            Indent = true,
+            Encoding = new UTF8Encoding(false),
+            OmitXmlDeclaration = isPage,
+        });
         (isPage ? PageOf(curve, report) : new XDocument(PrefillChart.Draw(curve))).Save(writer);
     }
 
@@ -79,9 +86,12 @@ internal static class PrefillPage
                     Figures(curve))));
     }
 
-    private static string About(ModelBenchReport report) => Text(
-        $"{report.Processor}, {report.Kernels}, arithmetic {report.Arithmetic}, passes of {report.ChunkTokens:N0} tokens, ")
-        + Text($"KV as {report.KvType}, {(report.Runs == 1 ? "1 run" : Text($"median of {report.Runs} runs"))}.");
+    private static string About(ModelBenchReport report)
+    {
+        var runs = report.Runs == 1 ? "1 run" : Text($"median of {report.Runs} runs");
+        return Text($"{report.Processor}, {report.Kernels}, arithmetic {report.Arithmetic}, KV as {report.KvType}, ")
+            + Text($"passes of {report.ChunkTokens:N0} tokens, {runs}.");
+    }
 
     private static XElement Figures(PrefillCurve curve) => new(
         "table",

@@ -12,8 +12,8 @@ using Kimi.Mooncake.Worker;
 namespace Kimi.Mooncake.Host.Commands;
 
 /// <summary>
-/// <c>mooncake bench kernels</c>: the machine's peaks, each kernel beside its own roofline, and what the whole prefill of
-/// the built-in model makes of the fp32 peak.
+/// <c>mooncake bench kernels</c>: the machine's peaks, each kernel beside its own roofline, and what the whole prefill
+/// of the built-in model makes of the fp32 peak.
 /// </summary>
 internal sealed class BenchKernelsCommand
 {

@@ -9,7 +9,9 @@ using Kimi.Mooncake.Worker;
 
 namespace Kimi.Mooncake.Host.Commands;
 
-/// <summary><c>mooncake bench model FILE</c>: how fast a model prefills and decodes, beside the machine's limits.</summary>
+/// <summary>
+/// <c>mooncake bench model MODEL</c>: how fast a model prefills and decodes, beside the machine's limits.
+/// </summary>
 internal sealed class BenchModelCommand
 {
     private static readonly ModelBenchOptions Defaults = new()
@@ -54,9 +56,18 @@ internal sealed class BenchModelCommand
         "--kv-type", "What keys and values are cached as, as worker.kv_type.",
         "auto", "f32", "bf16", "q8");
 
+    private readonly Option<string> _hugePages = Named(
+        "--huge-pages", "Huge pages for KV pool and working memory: auto, where the system gives them, or off.",
+        "auto", "off");
+
+    private readonly Option<bool> _pinThreads = new("--pin-threads")
+    {
+        Description = "Keep each computing thread on a processor of its own (Linux).",
+    };
+
     private readonly Option<FileInfo?> _report = new("--report")
     {
-        Description = "Page (.html) or drawing (.svg) to write: cost of a token over its position in the longest prefill.",
+        Description = "Page (.html) or drawing (.svg) to write: cost of a token over its position in a long prefill.",
         HelpName = "FILE",
     };
 
@@ -71,7 +82,8 @@ internal sealed class BenchModelCommand
         {
             bench._model, bench._prefill.Option, bench._depths.Option, bench._sequences.Option,
             bench._decodeTokens.Option, bench._runs.Option, bench._chunk.Option, bench._seed.Option,
-            bench._threads.Option, bench._arithmetic, bench._instructions, bench._kvType, bench._report, bench._json,
+            bench._threads.Option, bench._arithmetic, bench._instructions, bench._kvType,
+            bench._hugePages, bench._pinThreads, bench._report, bench._json,
         };
         MooncakeCommand.SetAction(command, terminal, (parsed, cancellationToken) =>
         {
@@ -124,8 +136,10 @@ internal sealed class BenchModelCommand
         var worker = new WorkerOptions
         {
             Threads = _threads.Read(parsed),
+            PinThreads = parsed.GetValue(_pinThreads),
             Instructions = parsed.GetValue(_instructions)!,
         };
+        HugePages.AreWanted = LoadedModel.ParseAuto("--huge-pages", parsed.GetValue(_hugePages)!);
         var options = new ModelBenchOptions
         {
             PrefillTokens = _prefill.Read(parsed),

@@ -51,7 +51,7 @@ internal sealed class BenchDisplay(Terminal terminal) : IProgress<ModelBenchProg
     /// <summary>One line of text.</summary>
     internal static string Describe(ModelBenchProgress progress, TimeSpan elapsed) => progress.Share < ShareShownMin
         ? progress.What
-        : string.Create(
+        : progress.What + string.Create(
             CultureInfo.InvariantCulture,
-            $"{progress.What}; {progress.Share:P0}, {elapsed * (1 - progress.Share) / progress.Share:h\\:mm\\:ss} left");
+            $"; {progress.Share:P0}, {elapsed * (1 - progress.Share) / progress.Share:h\\:mm\\:ss} left");
 }

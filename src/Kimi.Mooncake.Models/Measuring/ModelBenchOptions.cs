@@ -11,7 +11,7 @@ public sealed record ModelBenchOptions
     /// <summary>Most sequences at once.</summary>
     public const int SequencesMax = 64;
 
-    /// <summary>Lengths of the prompts whose prefill is measured, in tokens; 1 to <see cref="TokensMax"/> each.</summary>
+    /// <summary>Tokens of the prompts whose prefill is measured; 1 to <see cref="TokensMax"/> each.</summary>
     public IReadOnlyList<int> PrefillTokens { get; init; } = [512, 2048, 8192];
 
     /// <summary>Tokens before those whose decode is measured; 0 to <see cref="TokensMax"/> each.</summary>

@@ -147,7 +147,7 @@ internal sealed class ModelBenchTests
             (fine with { Runs = 0 }, "runs: 0"),
             (fine with { ChunkTokens = 0 }, "tokens of a forward pass: 0"),
             (fine with { DecodeTokens = 0 }, "tokens decoded in a run: 0"),
-            (fine with { DecodeDepths = [4090] }, "a sequence of 4122 tokens is asked for; the model has 4096 positions"),
+            (fine with { DecodeDepths = [4090] }, "a sequence of 4122 tokens is asked for; the model has 4096"),
         })
         {
             var fault = Assert.Throws<ArgumentException>(() => options.Check(TinyShape.K2));
