@@ -1,3 +1,4 @@
+using Kimi.Mooncake.Kernels.Cpu.Generated;
 using Kimi.Mooncake.Kernels.Quantization;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
@@ -12,11 +13,14 @@ internal sealed unsafe class Int8Weight : PanelWeight
     private const int TaskBytesMin = 64 << 10;
     private const int TasksOfSmallWeight = 8;
     private const int ScratchAlignment = 64;
+    private static readonly Lazy<MachineCode> Stream = new(() => new MachineCode(ByteStreamRoutine.Write));
+
 
     private readonly TensorData _stored;
     private readonly TileDecoder _tiles;
     private readonly TileFormat _format;
     private readonly Int8Kernel _kernel;
+    private readonly MachineCode? _stream;
     private readonly int _blocks;
 
     /// <summary>Borrows a stored matrix.</summary>
@@ -25,6 +29,10 @@ internal sealed unsafe class Int8Weight : PanelWeight
     internal Int8Weight(in TensorData weight, InstructionPath path)
         : this(weight, format => Int8Kernel.For(path, format))
     {
+        _stream = path >= InstructionPath.Avx512 && weight.Type == TensorType.Q8_0
+            && weight.Columns % ByteStreamRoutine.PairValues == 0
+            ? Stream.Value
+            : null;
     }
 
     /// <summary>The same with a kernel of one's own.</summary>
@@ -66,6 +74,12 @@ internal sealed unsafe class Int8Weight : PanelWeight
     internal override void Multiply(
         int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
     {
+        if (rows == 1 && _stream is not null && (panel + panels) * PanelColumns <= OutputSize)
+        {
+            MultiplyRow(panel, panels, x, firstRow, y);
+            return;
+        }
+
         var sums = _format.Kind == TileKind.Halves ? 2 : 1;
         var tile = (byte*)(((nuint)scratch + ScratchAlignment - 1) & ~(nuint)(ScratchAlignment - 1));
         var whole = new Int8Run
@@ -104,6 +118,24 @@ internal sealed unsafe class Int8Weight : PanelWeight
                 _kernel.Multiply(run);
             }
         }
+    }
+
+    private void MultiplyRow(int panel, int panels, ActivationRows x, int row, float* y)
+    {
+        var afterwards = Math.Min((long)(panel + panels) * PanelColumns, _stored.Rows - 1);
+        var stream = new ByteStream
+        {
+            Rows = _stored.At((long)panel * PanelColumns, 0),
+            Stride = TensorTypes.RowBytes(_stored.Type, _stored.Columns),
+            Pairs = _stored.Columns / ByteStreamRoutine.PairValues,
+            X = x.Int8 + ((long)row * x.Int8Stride),
+            Scales = x.Scales + ((long)row * x.BlockStride),
+            Sums = x.NegatedSums + ((long)row * x.BlockStride),
+            Y = y,
+            Groups = panels * PanelColumns / ByteStreamRoutine.StoredRows,
+            Afterwards = _stored.At(afterwards, 0),
+        };
+        _stream!.Call(&stream);
     }
 
     public override void Dispose()
