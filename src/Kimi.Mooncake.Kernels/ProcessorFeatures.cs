@@ -16,7 +16,7 @@ public static class ProcessorFeatures
     /// <summary>The processor's own name; the architecture's where it tells none.</summary>
     public static string ProcessorName { get; } = ReadName();
 
-    /// <summary>Names of the instruction sets that processor and runtime or kernels can use, such as AVX512-VNNI.</summary>
+    /// <summary>Names of the instruction sets that the processor and the kernels can use, as AVX512-VNNI.</summary>
     public static IReadOnlyList<string> Names { get; } =
         [.. X86Features().Concat(ArmFeatures()).Where(feature => feature.Has).Select(feature => feature.Name)];
 
