@@ -42,7 +42,7 @@ internal sealed unsafe class AmxInt8Tests
         var expected = tensors.Matrix(rows, Outputs);
         var actual = tensors.Matrix(rows, Outputs);
         using var kernels = new CpuKernels(new CpuOptions { ThreadCount = 1 });
-        using var weight = new Int8Weight(data, Interpreted, members: 1);
+        using var weight = new Int8Weight(data, Interpreted);
 
         // Act
         kernels.MatMul(x.All, weight, actual.All);

@@ -13,6 +13,9 @@ internal sealed unsafe class Int8Weight : PanelWeight
     private const int TaskBytesMin = 64 << 10;
     private const int TasksOfSmallWeight = 8;
     private const int ScratchAlignment = 64;
+
+    // Going over a panel in the second-level cache once more takes less than making a tile of it.
+    private const int StreamedRowsMax = 3;
     private static readonly Lazy<MachineCode> Stream = new(() => new MachineCode(ByteStreamRoutine.Write));
 
 
@@ -74,9 +77,9 @@ internal sealed unsafe class Int8Weight : PanelWeight
     internal override void Multiply(
         int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
     {
-        if (rows == 1 && _stream is not null && (panel + panels) * PanelColumns <= OutputSize)
+        if (rows <= StreamedRowsMax && _stream is not null && (panel + panels) * PanelColumns <= OutputSize)
         {
-            MultiplyRow(panel, panels, x, firstRow, y);
+            MultiplyRows(panel, panels, x, firstRow, rows, y, ldy);
             return;
         }
 
@@ -116,6 +119,20 @@ internal sealed unsafe class Int8Weight : PanelWeight
                     panel + i, i + 1 < panels ? panel + i + 1 : afterwards, block, (int)run.Blocks,
                     cold && i == 0, tile, tile + WeightTile.BytesMax);
                 _kernel.Multiply(run);
+            }
+        }
+    }
+
+    private void MultiplyRows(
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy)
+    {
+        // One row goes through all panels in a call; several take turns at each panel while a cache holds it.
+        var step = rows == 1 ? panels : 1;
+        for (var i = 0; i < panels; i += step)
+        {
+            for (var row = 0; row < rows; row++)
+            {
+                MultiplyRow(panel + i, step, x, firstRow + row, y + (row * ldy) + (i * PanelColumns));
             }
         }
     }
