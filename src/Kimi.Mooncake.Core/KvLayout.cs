@@ -19,10 +19,10 @@ public enum KvElementType
 }
 
 /// <summary>
-/// How one block lies in memory, in the store and on the wire: <c>[layer][token][row]</c>, little-endian. For multi-head
-/// latent attention the values of a token in a layer are the normalised latent followed by the rotated shared key. A
-/// row holds them in this order without padding; one of <see cref="KvElementType.Q8"/> holds the latent's scales, the
-/// rotated key, the latent's bytes, and zeros up to a multiple of 4 bytes.
+/// How one block lies in memory, in the store and on the wire: <c>[layer][token][row]</c>, little-endian. For
+/// multi-head latent attention the values of a token in a layer are the normalised latent followed by the rotated
+/// shared key. A row holds them in this order without padding; one of <see cref="KvElementType.Q8"/> holds the latent's
+/// scales, the rotated key, the latent's bytes, and zeros up to a multiple of 4 bytes.
 /// </summary>
 /// <param name="ElementType">Type of the values.</param>
 /// <param name="LayerCount">Layers of the model.</param>

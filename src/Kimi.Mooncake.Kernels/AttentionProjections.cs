@@ -34,8 +34,8 @@ public sealed record AttentionProjections
     public bool KeyIsLatentMajor { get; }
 
     /// <summary>
-    /// Whether both are stored in F32 or F16, which no arithmetic rounds; otherwise <see cref="Cpu.CpuArithmetic.Fast"/>
-    /// computes attention in bfloat16.
+    /// Whether both are stored in F32 or F16, which no arithmetic rounds; otherwise
+    /// <see cref="Cpu.CpuArithmetic.Fast"/> computes attention in bfloat16.
     /// </summary>
     public bool HasFullPrecision => IsFull(_keys.Type) && IsFull(_values.Type);
 

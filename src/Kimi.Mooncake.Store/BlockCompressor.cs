@@ -6,7 +6,8 @@ namespace Kimi.Mooncake.Store;
 
 /// <summary>
 /// Makes blocks smaller: the bytes of equal significance of values of 4 or 2 bytes lie together, where they are alike,
-/// and are compressed by Brotli at a low level. Other values come back as well, but gain little. What is unpacked has the checksums of the block still before it.
+/// and are compressed by Brotli at a low level. Other values come back as well, but gain little. What is unpacked has
+/// the checksums of the block still before it.
 /// </summary>
 internal static class BlockCompressor
 {

@@ -18,8 +18,8 @@ public sealed record WorkerOptions
     public int BlockTokens { get; init; } = KvLayout.BlockTokensDefault;
 
     /// <summary>In what keys and values are cached: <c>auto</c>, <c>f32</c>, <c>bf16</c> or <c>q8</c>.</summary>
-    [Setting("Type of cached keys and values: f32, bf16 or q8 (bytes with scales); auto: bf16 where attention is computed "
-        + "in it, else f32. All nodes of a cluster must agree.")]
+    [Setting("Type of cached keys and values: f32, bf16 or q8 (bytes with scales); auto: bf16 where attention is "
+        + "computed in it, else f32. All nodes of a cluster must agree.")]
     public string KvType { get; init; } = "auto";
 
     /// <summary>Threads that compute; 0 is one for each processor.</summary>

@@ -4,7 +4,7 @@ using Kimi.Mooncake.Kernels.Reference;
 
 namespace Kimi.Mooncake.Kernels.Tests;
 
-/// <summary>Exact attention over every KV type gives the bits of a pool of singles that holds the decoded values.</summary>
+/// <summary>Exact attention over any KV type has the bits of a pool of singles with the decoded values.</summary>
 internal sealed class KvTypesTests
 {
     private static readonly KvElementType[] Types = [KvElementType.BF16, KvElementType.Q8];

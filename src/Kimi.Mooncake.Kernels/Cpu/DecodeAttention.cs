@@ -176,7 +176,7 @@ internal sealed unsafe class DecodeAttention : IDisposable
         }
     }
 
-    /// <summary>The keys of a block from <paramref name="key"/> of a tile: in place, or decoded where need be.</summary>
+    /// <summary>The keys of a block from <paramref name="key"/> of a tile: in place, or decoded if need be.</summary>
     private float* Keys(int row, int start, int key, float* padded) => IsInPlace
         ? (float*)Cached(row, start + key)
         : padded + ((long)key * _weight.PaddedCached);

@@ -41,7 +41,7 @@ internal sealed unsafe class SingleKvRows : IDisposable
         }
     }
 
-    /// <summary>A row, behind which lie those of the following positions, up to the end of its block at least.</summary>
+    /// <summary>A row, behind which lie those of the following positions to the end of its block at least.</summary>
     internal float* At(int position) => IsInPlace
         ? (float*)Stored(position)
         : _decoded + ((long)(position - _tileStart) * _kv.Layout.ValuesPerTokenAndLayer);
