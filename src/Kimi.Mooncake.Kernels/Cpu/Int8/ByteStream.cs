@@ -12,8 +12,8 @@ internal unsafe struct ByteStream
     /// <summary>Bytes from one stored row to the next.</summary>
     internal long Stride;
 
-    /// <summary>Pairs of blocks of 32 inputs, at least 1.</summary>
-    internal long Pairs;
+    /// <summary>Times that the routine goes through its turn of inputs, at least 1.</summary>
+    internal long Turns;
 
     /// <summary>The row's bytes.</summary>
     internal sbyte* X;
@@ -24,10 +24,16 @@ internal unsafe struct ByteStream
     /// <summary>Negated sum of each block of inputs.</summary>
     internal int* Sums;
 
+    /// <summary>Scaled and negated sum of each block of inputs.</summary>
+    internal float* ScaledSums;
+
+    /// <summary>Scales and minima of 16 stored rows for each block of inputs, where the type packs them.</summary>
+    internal byte* Table;
+
     /// <summary>Results, 16 for each group of stored rows.</summary>
     internal float* Y;
 
-    /// <summary>Groups of 16 stored rows, at least 1.</summary>
+    /// <summary>Groups of 16 stored rows, at least 1; with a table it is one.</summary>
     internal long Groups;
 
     /// <summary>What is asked for during the last group; it may lie anywhere.</summary>

@@ -5,11 +5,12 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
 /// <summary>
-/// Writes the product of one row of bytes with 16 stored rows of Q8_0 at a time: two blocks of each are multiplied where
-/// they stand, and the sums of all 16 are turned into two vectors. Nothing goes from memory to sums but through
-/// registers, which for a single row takes half the instructions of making a tile first.
+/// Writes the product of one row of bytes with 16 stored rows of Q8_0 or Q4_K at a time: two blocks of each are
+/// multiplied where they stand, and the sums of all 16 are turned into two vectors. Nothing goes from memory to sums but
+/// through registers, which for a single row takes half the instructions of making a tile first.
 /// </summary>
-internal static class ByteStreamRoutine
+/// <remarks>The scales of Q4_K, which are packed, come from a table; a call has one group of rows then.</remarks>
+internal sealed class ByteStreamRoutine(TensorType type)
 {
     /// <summary>Stored rows of a group.</summary>
     internal const int StoredRows = 16;
@@ -17,10 +18,14 @@ internal static class ByteStreamRoutine
     /// <summary>Inputs that are multiplied at once.</summary>
     internal const int PairValues = 64;
 
-    private const int BlockBytes = 34;
-    private const int ScaleBytes = 2;
+    /// <summary>Bytes of the table for each block: 16 scales, 16 minima.</summary>
+    internal const int TableBlockBytes = 2 * LineBytes;
+
     private const int LineBytes = 64;
-    private const int PairLines = 2 * BlockBytes * StoredRows / LineBytes;
+    private const int ScaleBytes = 2;
+    private const int HeaderBytes = 16;
+    private const int NibbleBytes = 32;
+    private const int NibbleBits = 4;
     private const int ZeroShift = 7;
     private const int RowsOfPointer = 4;
     private const byte EvenQuarters = 0x88;
@@ -36,6 +41,7 @@ internal static class ByteStreamRoutine
     private static readonly AssemblerRegister64 Sums = rbp;
     private static readonly AssemblerRegister64 Ahead = r12;
     private static readonly AssemblerRegister64 Groups = r13;
+    private static readonly AssemblerRegister64 Table = r13;
     private static readonly AssemblerRegister64 Y = r14;
     private static readonly AssemblerRegister64 GroupBytes = r15;
     private static readonly AssemblerRegister64[] Kept = [rbx, rbp, r12, r13, r14, r15];
@@ -47,10 +53,25 @@ internal static class ByteStreamRoutine
     private static readonly AssemblerRegisterXMM[] Halves = [xmm20, xmm21, xmm22, xmm23];
     private static readonly AssemblerRegisterZMM Inputs = zmm29;
     private static readonly AssemblerRegisterZMM Signs = zmm30;
+    private static readonly AssemblerRegisterZMM Shifts = zmm28;
     private static readonly AssemblerRegisterZMM Results = zmm31;
 
+    private readonly bool _nibbles = type == TensorType.Q4_K;
+    private readonly int _pairsOfTurn = TensorTypes.BlockValues(type) > PairValues ? 4 : 1;
+    private readonly int _turnBytes = type == TensorType.Q4_K
+        ? TensorTypes.BlockBytes(type)
+        : 2 * TensorTypes.BlockBytes(type);
+
+    private int PairLines => _turnBytes * StoredRows / _pairsOfTurn / LineBytes;
+
+    /// <summary>Inputs of which a row has a multiple.</summary>
+    internal static int TurnValues(TensorType type) => Math.Max(PairValues, TensorTypes.BlockValues(type));
+
+    /// <summary>Whether there is a routine for a type.</summary>
+    internal static bool Supports(TensorType type) => type is TensorType.Q8_0 or TensorType.Q4_K;
+
     /// <summary>The routine; its argument is a <see cref="ByteStream"/>.</summary>
-    internal static void Write(Assembler c)
+    internal void Write(Assembler c)
     {
         // The shorter encoding knows no masks and half the registers.
         c.PreferVex = false;
@@ -59,8 +80,7 @@ internal static class ByteStreamRoutine
             c.push(register);
         }
 
-        c.mov(eax, 0x80808080);
-        c.vpbroadcastd(Signs, eax);
+        Constants(c);
         Mask(c, k1, 1);
         Mask(c, k2, 2);
         Mask(c, k3, 3);
@@ -69,7 +89,7 @@ internal static class ByteStreamRoutine
         c.mov(GroupBytes, Stride);
         c.shl(GroupBytes, 4);
         Load(c, Rows[0], nameof(ByteStream.Rows));
-        Load(c, Groups, nameof(ByteStream.Groups));
+        Load(c, Groups, _nibbles ? nameof(ByteStream.Table) : nameof(ByteStream.Groups));
         Load(c, Y, nameof(ByteStream.Y));
 
         var (nextGroup, nextPair, within) = (c.CreateLabel(), c.CreateLabel(), c.CreateLabel());
@@ -79,19 +99,28 @@ internal static class ByteStreamRoutine
             c.lea(Rows[i], __[Rows[i - 1] + (Stride * RowsOfPointer)]);
         }
 
-        c.lea(Ahead, __[Rows[0] + GroupBytes]);
-        c.cmp(Groups, 1);
-        c.jne(within);
+        if (!_nibbles)
+        {
+            c.lea(Ahead, __[Rows[0] + GroupBytes]);
+            c.cmp(Groups, 1);
+            c.jne(within);
+        }
+
         Load(c, Ahead, nameof(ByteStream.Afterwards));
         c.Label(ref within);
         Load(c, X, nameof(ByteStream.X));
         Load(c, Scales, nameof(ByteStream.Scales));
-        Load(c, Sums, nameof(ByteStream.Sums));
-        Load(c, Pairs, nameof(ByteStream.Pairs));
+        Load(c, Sums, _nibbles ? nameof(ByteStream.ScaledSums) : nameof(ByteStream.Sums));
+        Load(c, Pairs, nameof(ByteStream.Turns));
         c.vpxord(Results, Results, Results);
 
         c.Label(ref nextPair);
-        Pair(c);
+        for (var pair = 0; pair < _pairsOfTurn; pair++)
+        {
+            Pair(c, pair);
+        }
+
+        Advance(c);
         c.dec(Pairs);
         c.jne(nextPair);
 
@@ -100,8 +129,11 @@ internal static class ByteStreamRoutine
         // The pointer has gone through its row, which ends where the next one begins.
         c.sub(Rows[0], Stride);
         c.add(Rows[0], GroupBytes);
-        c.dec(Groups);
-        c.jne(nextGroup);
+        if (!_nibbles)
+        {
+            c.dec(Groups);
+            c.jne(nextGroup);
+        }
 
         foreach (var register in Kept.Reverse())
         {
@@ -129,15 +161,29 @@ internal static class ByteStreamRoutine
         _ => Rows[row / RowsOfPointer] + Stride3 + offset,
     };
 
-    private static void Pair(Assembler c)
+    private void Constants(Assembler c)
     {
-        c.vmovdqu32(Inputs, __zmmword_ptr[X]);
+        c.mov(eax, _nibbles ? 0x0f0f0f0f : 0x80808080);
+        c.vpbroadcastd(Signs, eax);
+        if (_nibbles)
+        {
+            // The upper half of a vector takes the high nibbles.
+            c.mov(eax, NibbleBits);
+            c.vpbroadcastd(ymm0, eax);
+            c.vpxord(Shifts, Shifts, Shifts);
+            c.vinserti64x4(Shifts, Shifts, ymm0, 1);
+        }
+    }
+
+    private void Pair(Assembler c, int pair)
+    {
+        c.vmovdqu32(Inputs, __zmmword_ptr[X + (pair * PairValues)]);
         for (var quad = 0; quad < Quads.Length; quad++)
         {
-            FourRows(c, quad);
+            FourRows(c, quad, pair);
             for (var line = quad; line < PairLines; line += Quads.Length)
             {
-                c.prefetcht0(__byte_ptr[Ahead + (line * LineBytes)]);
+                c.prefetcht0(__byte_ptr[Ahead + (((pair * PairLines) + line) * LineBytes)]);
             }
         }
 
@@ -146,29 +192,48 @@ internal static class ByteStreamRoutine
         SumQuarters(c, zmm2, Quads[2], Quads[3]);
         c.vshufi32x4(first, zmm0, zmm2, EvenQuarters);
         c.vshufi32x4(second, zmm0, zmm2, OddQuarters);
-        AddBlock(c, first, 0);
-        AddBlock(c, second, 1);
+        AddBlock(c, first, 2 * pair);
+        AddBlock(c, second, (2 * pair) + 1);
+    }
+
+    private void Advance(Assembler c)
+    {
         foreach (var row in Rows)
         {
-            c.add(row, 2 * BlockBytes);
+            c.add(row, _turnBytes);
         }
 
-        c.add(X, PairValues);
-        c.add(Scales, 2 * sizeof(float));
-        c.add(Sums, 2 * sizeof(int));
-        c.add(Ahead, PairLines * LineBytes);
+        c.add(X, _pairsOfTurn * PairValues);
+        c.add(Scales, _pairsOfTurn * 2 * sizeof(float));
+        c.add(Sums, _pairsOfTurn * 2 * sizeof(int));
+        c.add(Ahead, _pairsOfTurn * PairLines * LineBytes);
+        if (_nibbles)
+        {
+            c.add(Table, _pairsOfTurn * 2 * TableBlockBytes);
+        }
     }
 
     /// <summary>Two blocks of four rows: in each quarter of the result, four words' sum for each row.</summary>
-    private static void FourRows(Assembler c, int quad)
+    private void FourRows(Assembler c, int quad, int pair)
     {
         for (var i = 0; i < RowsOfPointer; i++)
         {
             var row = (quad * RowsOfPointer) + i;
-            c.vmovdqu(LowerWeights[i], __ymmword_ptr[Row(row, ScaleBytes)]);
-            c.vinserti64x4(Weights[i], Weights[i], __ymmword_ptr[Row(row, BlockBytes + ScaleBytes)], 1);
             c.vpxord(Products[i], Products[i], Products[i]);
-            c.vpxord(Weights[i], Weights[i], Signs);
+            if (_nibbles)
+            {
+                c.vbroadcasti64x4(Weights[i], __ymmword_ptr[Row(row, HeaderBytes + (pair * NibbleBytes))]);
+                c.vpsrlvd(Weights[i], Weights[i], Shifts);
+                c.vpandd(Weights[i], Weights[i], Signs);
+            }
+            else
+            {
+                var second = (_turnBytes / 2) + ScaleBytes;
+                c.vmovdqu(LowerWeights[i], __ymmword_ptr[Row(row, ScaleBytes)]);
+                c.vinserti64x4(Weights[i], Weights[i], __ymmword_ptr[Row(row, second)], 1);
+                c.vpxord(Weights[i], Weights[i], Signs);
+            }
+
             c.vpdpbusd(Products[i], Weights[i], Inputs);
         }
 
@@ -192,16 +257,40 @@ internal static class ByteStreamRoutine
         c.vpaddd(target, target, zmm8);
     }
 
-    private static void AddBlock(Assembler c, AssemblerRegisterZMM sums, int block)
+    private void AddBlock(Assembler c, AssemblerRegisterZMM sums, int block)
     {
+        var (scale, sum) = (Scales + (block * sizeof(float)), Sums + (block * sizeof(int)));
+        if (_nibbles)
+        {
+            c.vmovups(zmm20, __zmmword_ptr[Table + (block * TableBlockBytes)]);
+            c.vmovups(zmm21, __zmmword_ptr[Table + (block * TableBlockBytes) + LineBytes]);
+            c.vmulps(zmm20, zmm20, __dword_bcst[scale]);
+            c.vcvtdq2ps(sums, sums);
+            c.vfmadd231ps(Results, sums, zmm20);
+            c.vfmadd231ps(Results, zmm21, __dword_bcst[sum]);
+            return;
+        }
+
+        StoredScales(c, block);
+        c.vmulps(zmm20, zmm20, __dword_bcst[scale]);
+        c.vpslld(zmm21, __dword_bcst[sum], ZeroShift);
+        c.vpaddd(sums, sums, zmm21);
+        c.vcvtdq2ps(sums, sums);
+        c.vfmadd231ps(Results, sums, zmm20);
+    }
+
+    /// <summary>The halves that begin a block of each row, as singles.</summary>
+    private void StoredScales(Assembler c, int block)
+    {
+        var at = block * _turnBytes / 2;
         for (var quad = 0; quad < Quads.Length; quad++)
         {
             var halves = Halves[quad];
             var row = quad * RowsOfPointer;
-            c.vmovd(halves, __dword_ptr[Row(row, block * BlockBytes)]);
-            c.vpbroadcastd(halves.k1, __dword_ptr[Row(row + 1, block * BlockBytes)]);
-            c.vpbroadcastd(halves.k2, __dword_ptr[Row(row + 2, block * BlockBytes)]);
-            c.vpbroadcastd(halves.k3, __dword_ptr[Row(row + 3, block * BlockBytes)]);
+            c.vmovd(halves, __dword_ptr[Row(row, at)]);
+            c.vpbroadcastd(halves.k1, __dword_ptr[Row(row + 1, at)]);
+            c.vpbroadcastd(halves.k2, __dword_ptr[Row(row + 2, at)]);
+            c.vpbroadcastd(halves.k3, __dword_ptr[Row(row + 3, at)]);
         }
 
         c.vinserti32x4(ymm20, ymm20, xmm21, 1);
@@ -209,10 +298,5 @@ internal static class ByteStreamRoutine
         c.vinserti64x4(zmm20, zmm20, ymm22, 1);
         c.vpmovdw(ymm20, zmm20);
         c.vcvtph2ps(zmm20, ymm20);
-        c.vmulps(zmm20, zmm20, __dword_bcst[Scales + (block * sizeof(float))]);
-        c.vpslld(zmm21, __dword_bcst[Sums + (block * sizeof(int))], ZeroShift);
-        c.vpaddd(sums, sums, zmm21);
-        c.vcvtdq2ps(sums, sums);
-        c.vfmadd231ps(Results, sums, zmm20);
     }
 }

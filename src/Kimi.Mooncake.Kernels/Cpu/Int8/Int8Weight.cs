@@ -16,7 +16,11 @@ internal sealed unsafe class Int8Weight : PanelWeight
 
     // Going over a panel in the second-level cache once more takes less than making a tile of it.
     private const int StreamedRowsMax = 3;
-    private static readonly Lazy<MachineCode> Stream = new(() => new MachineCode(ByteStreamRoutine.Write));
+    private static readonly Lazy<MachineCode> ByteStreams =
+        new(() => new MachineCode(new ByteStreamRoutine(TensorType.Q8_0).Write));
+
+    private static readonly Lazy<MachineCode> NibbleStreams =
+        new(() => new MachineCode(new ByteStreamRoutine(TensorType.Q4_K).Write));
 
 
     private readonly TensorData _stored;
@@ -32,10 +36,12 @@ internal sealed unsafe class Int8Weight : PanelWeight
     internal Int8Weight(in TensorData weight, InstructionPath path)
         : this(weight, format => Int8Kernel.For(path, format))
     {
-        _stream = path >= InstructionPath.Avx512 && weight.Type == TensorType.Q8_0
-            && weight.Columns % ByteStreamRoutine.PairValues == 0
-            ? Stream.Value
-            : null;
+        if (path >= InstructionPath.Avx512 && ByteStreamRoutine.Supports(weight.Type)
+            && weight.Columns % ByteStreamRoutine.TurnValues(weight.Type) == 0
+            && _blocks * ByteStreamRoutine.TableBlockBytes <= ScratchBytes - ScratchAlignment)
+        {
+            _stream = weight.Type == TensorType.Q8_0 ? ByteStreams.Value : NibbleStreams.Value;
+        }
     }
 
     /// <summary>The same with a kernel of one's own.</summary>
@@ -79,7 +85,7 @@ internal sealed unsafe class Int8Weight : PanelWeight
     {
         if (rows <= StreamedRowsMax && _stream is not null && (panel + panels) * PanelColumns <= OutputSize)
         {
-            MultiplyRows(panel, panels, x, firstRow, rows, y, ldy);
+            MultiplyRows(panel, panels, x, firstRow, rows, y, ldy, scratch);
             return;
         }
 
@@ -124,36 +130,58 @@ internal sealed unsafe class Int8Weight : PanelWeight
     }
 
     private void MultiplyRows(
-        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy)
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
     {
+        if (_stored.Type == TensorType.Q4_K)
+        {
+            MultiplyByTables(panel, panels, x, firstRow, rows, y, ldy, scratch);
+            return;
+        }
+
         // One row goes through all panels in a call; several take turns at each panel while a cache holds it.
         var step = rows == 1 ? panels : 1;
         for (var i = 0; i < panels; i += step)
         {
             for (var row = 0; row < rows; row++)
             {
-                MultiplyRow(panel + i, step, x, firstRow + row, y + (row * ldy) + (i * PanelColumns));
+                var stream = Stream((panel + i) * PanelColumns, step * PanelColumns, x, firstRow + row);
+                stream.Y = y + (row * ldy) + (i * PanelColumns);
+                _stream!.Call(&stream);
             }
         }
     }
 
-    private void MultiplyRow(int panel, int panels, ActivationRows x, int row, float* y)
+    private void MultiplyByTables(
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
     {
-        var afterwards = Math.Min((long)(panel + panels) * PanelColumns, _stored.Rows - 1);
-        var stream = new ByteStream
+        var table = (byte*)(((nuint)scratch + ScratchAlignment - 1) & ~(nuint)(ScratchAlignment - 1));
+        var stride = TensorTypes.RowBytes(_stored.Type, _stored.Columns);
+        for (var output = 0; output < panels * PanelColumns; output += ByteStreamRoutine.StoredRows)
         {
-            Rows = _stored.At((long)panel * PanelColumns, 0),
-            Stride = TensorTypes.RowBytes(_stored.Type, _stored.Columns),
-            Pairs = _stored.Columns / ByteStreamRoutine.PairValues,
-            X = x.Int8 + ((long)row * x.Int8Stride),
-            Scales = x.Scales + ((long)row * x.BlockStride),
-            Sums = x.NegatedSums + ((long)row * x.BlockStride),
-            Y = y,
-            Groups = panels * PanelColumns / ByteStreamRoutine.StoredRows,
-            Afterwards = _stored.At(afterwards, 0),
-        };
-        _stream!.Call(&stream);
+            var first = (panel * PanelColumns) + output;
+            KBlockTiles.Q4Table(new TileRows(_stored.At(first, 0), stride, default), _blocks, table);
+            for (var row = 0; row < rows; row++)
+            {
+                var stream = Stream(first, ByteStreamRoutine.StoredRows, x, firstRow + row);
+                stream.Table = table;
+                stream.Y = y + (row * ldy) + output;
+                _stream!.Call(&stream);
+            }
+        }
     }
+
+    private ByteStream Stream(int firstOutput, int outputs, ActivationRows x, int row) => new()
+    {
+        Rows = _stored.At(firstOutput, 0),
+        Stride = TensorTypes.RowBytes(_stored.Type, _stored.Columns),
+        Turns = _stored.Columns / ByteStreamRoutine.TurnValues(_stored.Type),
+        X = x.Int8 + ((long)row * x.Int8Stride),
+        Scales = x.Scales + ((long)row * x.BlockStride),
+        Sums = x.NegatedSums + ((long)row * x.BlockStride),
+        ScaledSums = x.ScaledSums + ((long)row * x.BlockStride),
+        Groups = outputs / ByteStreamRoutine.StoredRows,
+        Afterwards = _stored.At(Math.Min((long)firstOutput + outputs, _stored.Rows - 1), 0),
+    };
 
     public override void Dispose()
     {

@@ -22,7 +22,7 @@ internal static unsafe class KBlockTiles
         for (var block = 0; block < blocks; block += Parts)
         {
             var at = block / Parts * 144;
-            ScalesAndMinima(rows.Columns(at), scales);
+            ScalesAndMinima(rows.Columns(at), scales, BlockBytes, SecondAt);
             for (var pair = 0; pair < 4; pair++)
             {
                 rows.Fetch(block + (2 * pair), 2, at + (pair * 36), 36);
@@ -40,6 +40,21 @@ internal static unsafe class KBlockTiles
         }
     }
 
+    /// <summary>Only the scales and minima, 16 and 16 for each block.</summary>
+    /// <param name="rows">Stored rows of Q4_K.</param>
+    /// <param name="blocks">Blocks of 32, a multiple of 8.</param>
+    /// <param name="table">Receives them.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    internal static void Q4Table(in TileRows rows, int blocks, byte* table)
+    {
+        for (var block = 0; block < blocks; block += Parts)
+        {
+            ScalesAndMinima(
+                rows.Columns(block / Parts * 144), table, ByteStreamRoutine.TableBlockBytes, WeightTile.GroupBytes);
+            table += Parts * ByteStreamRoutine.TableBlockBytes;
+        }
+    }
+
     /// <summary>scale, scale of minima, scales and minima[12], high bits[32], low bits[128].</summary>
     /// <inheritdoc cref="Q4"/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -48,7 +63,7 @@ internal static unsafe class KBlockTiles
         for (var block = 0; block < blocks; block += Parts)
         {
             var at = block / Parts * 176;
-            ScalesAndMinima(rows.Columns(at), scales);
+            ScalesAndMinima(rows.Columns(at), scales, BlockBytes, SecondAt);
             for (var half = 0; half < 2; half++)
             {
                 var high = rows.Columns(at + 16 + (half * 16));
@@ -100,7 +115,7 @@ internal static unsafe class KBlockTiles
 
     /// <summary>Eight scales and minima of 6 bits from the 16 bytes that begin a block of Q4_K or Q5_K.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void ScalesAndMinima(in WordColumns header, byte* target)
+    private static void ScalesAndMinima(in WordColumns header, byte* target, int blockBytes, int minimumAt)
     {
         var scale = TileScales.Singles(header.W0 & Vector512.Create(0xffffu));
         var minimum = TileScales.Singles(header.W0 >>> 16);
@@ -110,20 +125,20 @@ internal static unsafe class KBlockTiles
         var minima = header.W2 & six;
         var upperFactors = (header.W3 & four) | ((header.W1 >>> 2) & two);
         var upperMinima = ((header.W3 >>> 4) & four) | ((header.W2 >>> 2) & two);
-        Four(factors, scale, target);
-        Four(minima, minimum, target + SecondAt);
-        Four(upperFactors, scale, target + (4 * BlockBytes));
-        Four(upperMinima, minimum, target + (4 * BlockBytes) + SecondAt);
+        Four(factors, scale, target, blockBytes);
+        Four(minima, minimum, target + minimumAt, blockBytes);
+        Four(upperFactors, scale, target + (4 * blockBytes), blockBytes);
+        Four(upperMinima, minimum, target + (4 * blockBytes) + minimumAt, blockBytes);
     }
 
     /// <summary>The bytes of words, each times a scale, for four blocks.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Four(Vector512<uint> bytes, Vector512<float> scale, byte* target)
+    private static void Four(Vector512<uint> bytes, Vector512<float> scale, byte* target, int blockBytes)
     {
         for (var i = 0; i < 4; i++)
         {
             var one = ((bytes >>> (8 * i)) & Vector512.Create(0xffu)).AsInt32();
-            (Vector512.ConvertToSingle(one) * scale).Store((float*)(target + (i * BlockBytes)));
+            (Vector512.ConvertToSingle(one) * scale).Store((float*)(target + (i * blockBytes)));
         }
     }
 
