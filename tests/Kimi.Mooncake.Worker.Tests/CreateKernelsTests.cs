@@ -21,7 +21,9 @@ internal sealed class CreateKernelsTests
     [Test]
     public void CreateKernels_Reference_AreThose()
     {
-        using var kernels = LoadedModel.CreateKernels(new WorkerOptions { Kernels = "reference" }, CpuArithmetic.Exact, 1);
+        var options = new WorkerOptions { Kernels = "reference" };
+
+        using var kernels = LoadedModel.CreateKernels(options, CpuArithmetic.Exact, 1);
 
         Assert.That(kernels, Is.TypeOf<ReferenceKernels>());
     }

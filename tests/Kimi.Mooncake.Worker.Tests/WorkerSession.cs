@@ -19,10 +19,11 @@ internal sealed class WorkerSession : IAsyncDisposable
         string kernels = "cpu",
         long poolBytes = 64 << 20,
         EngineOptions? engine = null,
-        string? modelPath = null)
+        string? modelPath = null,
+        string kvType = "auto")
     {
         _model = LoadedModel.Open(new ModelOptions { Path = modelPath ?? BuiltInModel.Path, Id = "needle" });
-        var options = new WorkerOptions { KvPoolBytes = poolBytes, Kernels = kernels };
+        var options = new WorkerOptions { KvPoolBytes = poolBytes, Kernels = kernels, KvType = kvType };
         if (storeFolder is not null)
         {
             _store = ScannedStore.Open(

@@ -44,7 +44,7 @@ internal sealed class ModelLogitsCommand
 
     private readonly Option<string> _arithmetic = new("--arithmetic")
     {
-        Description = "exact: single precision; fast: inputs rounded where the weights are, as a worker does by default.",
+        Description = "exact: single precision; fast: inputs rounded where the weights are, a worker's default.",
         HelpName = "NAME",
         DefaultValueFactory = _ => "exact",
     };

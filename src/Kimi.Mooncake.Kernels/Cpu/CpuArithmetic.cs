@@ -1,6 +1,8 @@
 namespace Kimi.Mooncake.Kernels.Cpu;
 
-/// <summary>What products and attention are computed in. The choice changes bits, so it is part of what names cached KV.</summary>
+/// <summary>
+/// What products and attention are computed in. The choice changes bits, so it is part of what names cached KV.
+/// </summary>
 public enum CpuArithmetic
 {
     /// <summary>Single precision throughout: stored values are decoded exactly.</summary>

@@ -1,8 +1,8 @@
 namespace Kimi.Mooncake.Kernels.Cpu;
 
 /// <summary>
-/// Products in single precision: panels <c>[input][32]</c> of exactly decoded values, and for every element one chain of
-/// fused multiply-adds over k ascending.
+/// Products in single precision: panels <c>[input][32]</c> of exactly decoded values, and for every element one chain
+/// of fused multiply-adds over k ascending.
 /// </summary>
 internal abstract unsafe class SinglePanelWeight(int outputSize, int inputSize) : PanelWeight(outputSize, inputSize)
 {

@@ -2,7 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
-/// <summary>What a product of one row of bytes with stored rows takes. The generated routine knows the members' places.</summary>
+/// <summary>
+/// What a product of one row of bytes with stored rows takes. Generated routines know the places of the members.
+/// </summary>
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct ByteStream
 {

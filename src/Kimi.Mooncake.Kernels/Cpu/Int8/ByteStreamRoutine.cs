@@ -6,8 +6,8 @@ namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
 /// <summary>
 /// Writes the product of one row of bytes with 16 stored rows of Q8_0 or Q4_K at a time: two blocks of each are
-/// multiplied where they stand, and the sums of all 16 are turned into two vectors. Nothing goes from memory to sums but
-/// through registers, which for a single row takes half the instructions of making a tile first.
+/// multiplied where they stand, and the sums of all 16 are turned into two vectors. Nothing goes from memory to sums
+/// but through registers, which for a single row takes half the instructions of making a tile first.
 /// </summary>
 /// <remarks>The scales of Q4_K, which are packed, come from a table; a call has one group of rows then.</remarks>
 internal sealed class ByteStreamRoutine(TensorType type)
@@ -36,7 +36,7 @@ internal sealed class ByteStreamRoutine(TensorType type)
     private static readonly AssemblerRegister64 Stride = rdx;
     private static readonly AssemblerRegister64 Stride3 = rax;
     private static readonly AssemblerRegister64 X = r11;
-    private static readonly AssemblerRegister64 Pairs = rcx;
+    private static readonly AssemblerRegister64 Turns = rcx;
     private static readonly AssemblerRegister64 Scales = rbx;
     private static readonly AssemblerRegister64 Sums = rbp;
     private static readonly AssemblerRegister64 Ahead = r12;
@@ -81,9 +81,6 @@ internal sealed class ByteStreamRoutine(TensorType type)
         }
 
         Constants(c);
-        Mask(c, k1, 1);
-        Mask(c, k2, 2);
-        Mask(c, k3, 3);
         Load(c, Stride, nameof(ByteStream.Stride));
         c.lea(Stride3, __[Stride + (Stride * 2)]);
         c.mov(GroupBytes, Stride);
@@ -92,13 +89,47 @@ internal sealed class ByteStreamRoutine(TensorType type)
         Load(c, Groups, _nibbles ? nameof(ByteStream.Table) : nameof(ByteStream.Groups));
         Load(c, Y, nameof(ByteStream.Y));
 
-        var (nextGroup, nextPair, within) = (c.CreateLabel(), c.CreateLabel(), c.CreateLabel());
+        var (nextGroup, nextTurn) = (c.CreateLabel(), c.CreateLabel());
         c.Label(ref nextGroup);
+        BeginGroup(c);
+        c.Label(ref nextTurn);
+        for (var pair = 0; pair < _pairsOfTurn; pair++)
+        {
+            Pair(c, pair);
+        }
+
+        Advance(c);
+        c.dec(Turns);
+        c.jne(nextTurn);
+
+        c.vmovups(__zmmword_ptr[Y], Results);
+        if (!_nibbles)
+        {
+            c.add(Y, LineBytes);
+            // The pointer has gone through its row, which ends where the next one begins.
+            c.sub(Rows[0], Stride);
+            c.add(Rows[0], GroupBytes);
+            c.dec(Groups);
+            c.jne(nextGroup);
+        }
+
+        foreach (var register in Kept.Reverse())
+        {
+            c.pop(register);
+        }
+
+        c.vzeroupper();
+        c.ret();
+    }
+
+    private void BeginGroup(Assembler c)
+    {
         for (var i = 1; i < Rows.Length; i++)
         {
             c.lea(Rows[i], __[Rows[i - 1] + (Stride * RowsOfPointer)]);
         }
 
+        var within = c.CreateLabel();
         if (!_nibbles)
         {
             c.lea(Ahead, __[Rows[0] + GroupBytes]);
@@ -111,37 +142,8 @@ internal sealed class ByteStreamRoutine(TensorType type)
         Load(c, X, nameof(ByteStream.X));
         Load(c, Scales, nameof(ByteStream.Scales));
         Load(c, Sums, _nibbles ? nameof(ByteStream.ScaledSums) : nameof(ByteStream.Sums));
-        Load(c, Pairs, nameof(ByteStream.Turns));
+        Load(c, Turns, nameof(ByteStream.Turns));
         c.vpxord(Results, Results, Results);
-
-        c.Label(ref nextPair);
-        for (var pair = 0; pair < _pairsOfTurn; pair++)
-        {
-            Pair(c, pair);
-        }
-
-        Advance(c);
-        c.dec(Pairs);
-        c.jne(nextPair);
-
-        c.vmovups(__zmmword_ptr[Y], Results);
-        c.add(Y, LineBytes);
-        // The pointer has gone through its row, which ends where the next one begins.
-        c.sub(Rows[0], Stride);
-        c.add(Rows[0], GroupBytes);
-        if (!_nibbles)
-        {
-            c.dec(Groups);
-            c.jne(nextGroup);
-        }
-
-        foreach (var register in Kept.Reverse())
-        {
-            c.pop(register);
-        }
-
-        c.vzeroupper();
-        c.ret();
     }
 
     private static void Load(Assembler c, AssemblerRegister64 register, string member) =>
@@ -172,7 +174,12 @@ internal sealed class ByteStreamRoutine(TensorType type)
             c.vpbroadcastd(ymm0, eax);
             c.vpxord(Shifts, Shifts, Shifts);
             c.vinserti64x4(Shifts, Shifts, ymm0, 1);
+            return;
         }
+
+        Mask(c, k1, 1);
+        Mask(c, k2, 2);
+        Mask(c, k3, 3);
     }
 
     private void Pair(Assembler c, int pair)
