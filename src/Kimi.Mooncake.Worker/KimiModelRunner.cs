@@ -116,6 +116,7 @@ internal sealed class KimiModelRunner : IModelRunner
     private void Measure(StepPlan plan, TimeSpan elapsed)
     {
         var tokens = 0;
+        var absorbed = 0;
         var pairs = 0.0;
         var decodeRows = 0;
         foreach (ref readonly var slice in plan.Slices)
@@ -133,11 +134,16 @@ internal sealed class KimiModelRunner : IModelRunner
             else
             {
                 tokens += slice.Count;
+                absorbed += slice.AbsorbedRows;
                 pairs += PrefillCost.Pairs(slice.Start, slice.Start + slice.Count);
             }
         }
 
-        Times.Add(tokens, pairs, decodeRows, elapsed);
+        // A tail alone costs what decoding does, and would make long prompts look cheap.
+        if (tokens == 0 || absorbed < tokens)
+        {
+            Times.Add(tokens, pairs, decodeRows, elapsed);
+        }
     }
 
     private void AddSlices(StepPlan plan, SliceKind kind)
