@@ -116,7 +116,6 @@ internal sealed class KimiModelRunner : IModelRunner
     private void Measure(StepPlan plan, TimeSpan elapsed)
     {
         var tokens = 0;
-        var absorbed = 0;
         var pairs = 0.0;
         var decodeRows = 0;
         foreach (ref readonly var slice in plan.Slices)
@@ -134,16 +133,12 @@ internal sealed class KimiModelRunner : IModelRunner
             else
             {
                 tokens += slice.Count;
-                absorbed += slice.AbsorbedRows;
-                pairs += PrefillCost.Pairs(slice.Start, slice.Start + slice.Count);
+                // A tail in the absorbed form pays for its rows, not for pairs with all that comes before.
+                pairs += PrefillCost.Pairs(slice.Start, slice.Start + slice.Count - slice.AbsorbedRows);
             }
         }
 
-        // A tail alone costs what decoding does, and would make long prompts look cheap.
-        if (tokens == 0 || absorbed < tokens)
-        {
-            Times.Add(tokens, pairs, decodeRows, elapsed);
-        }
+        Times.Add(tokens, pairs, decodeRows, elapsed);
     }
 
     private void AddSlices(StepPlan plan, SliceKind kind)
