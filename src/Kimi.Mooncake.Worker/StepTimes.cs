@@ -11,6 +11,7 @@ internal sealed class StepTimes
     private readonly Lock _lock = new();
     private readonly PrefillCostFit _prefill = new();
     private double _decodeSeconds;
+    private double _prefillTokenSeconds;
     private long _masks;
     private double _maskSeconds;
 
@@ -31,12 +32,21 @@ internal sealed class StepTimes
 
     /// <summary>
     /// What the prefill of a prompt's first tokens would have taken, of which the rest was computed; 0 before the first
-    /// step. What every prefill costs whatever its length is not part of it.
+    /// step. What every prefill costs whatever its length is not part of it; while the steps so far do not tell that
+    /// from what a token costs, the mean of a token counts.
     /// </summary>
     public double PrefillSecondsSaved(int promptTokens, int cachedTokens)
     {
-        var cost = PrefillCost;
-        return Math.Max(0, cost.Seconds(0, promptTokens) - cost.Seconds(cachedTokens, promptTokens));
+        PrefillCost cost;
+        double mean;
+        lock (_lock)
+        {
+            (cost, mean) = (_prefill.Current, _prefillTokenSeconds);
+        }
+
+        return cost.TokenSeconds > 0 || cost.PairSeconds > 0
+            ? Math.Max(0, cost.Seconds(0, promptTokens) - cost.Seconds(cachedTokens, promptTokens))
+            : cachedTokens * mean;
     }
 
     /// <summary>Seconds of a step in which sequences were only decoded; 0 before the first.</summary>
@@ -96,7 +106,11 @@ internal sealed class StepTimes
             else
             {
                 var decoding = decodeRows > 0 ? _decodeSeconds : 0;
-                _prefill.Add(prefillTokens, prefillPairs, elapsed.TotalSeconds - decoding);
+                var seconds = Math.Max(0, elapsed.TotalSeconds - decoding);
+                _prefill.Add(prefillTokens, prefillPairs, seconds);
+                _prefillTokenSeconds = _prefillTokenSeconds == 0
+                    ? seconds / prefillTokens
+                    : _prefillTokenSeconds + (NewestShare * ((seconds / prefillTokens) - _prefillTokenSeconds));
             }
         }
     }
