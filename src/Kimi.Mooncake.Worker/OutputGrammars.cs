@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
 using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Tokenization.Grammars;
 
@@ -15,21 +13,10 @@ namespace Kimi.Mooncake.Worker;
 internal sealed class OutputGrammars(
     Lazy<ConstraintVocabulary>? vocabulary, int vocabularySize, WorkerOptions options)
 {
-    private readonly Lock _lock = new();
-    private readonly Dictionary<string, LinkedListNode<(string Key, OutputGrammar Grammar)>> _grammars = [];
-    private readonly LinkedList<(string Key, OutputGrammar Grammar)> _used = [];
+    private readonly KnownConstraints<OutputGrammar> _grammars = new(options.ConstraintsKeptMax);
 
     /// <summary>How many are kept.</summary>
-    public int Count
-    {
-        get
-        {
-            lock (_lock)
-            {
-                return _grammars.Count;
-            }
-        }
-    }
+    public int Count => _grammars.Count;
 
     /// <summary>Prepares the answer of a request; null where it has no constraint.</summary>
     /// <exception cref="SchemaException">Something in it is not supported or contradicts itself.</exception>
@@ -61,59 +48,8 @@ internal sealed class OutputGrammars(
                 $"stop_tokens: none below {tokens.Count}; a constrained answer needs one to end with", nameof(request));
         }
 
-        return new ConstrainedAnswer(Find(constraint, tokens), constraint, request);
-    }
-
-    private OutputGrammar Find(OutputConstraint constraint, ConstraintVocabulary tokens)
-    {
-        var key = KeyOf(constraint);
-        lock (_lock)
-        {
-            if (_grammars.TryGetValue(key, out var known))
-            {
-                _used.Remove(known);
-                _used.AddFirst(known);
-                return known.Value.Grammar;
-            }
-        }
-
-        var grammar = OutputGrammar.Compile(constraint, tokens, options.ConstraintCacheBytes);
-        lock (_lock)
-        {
-            if (!_grammars.TryGetValue(key, out var node))
-            {
-                node = _used.AddFirst((key, grammar));
-                _grammars.Add(key, node);
-                if (_grammars.Count > options.ConstraintsKeptMax)
-                {
-                    _grammars.Remove(_used.Last!.Value.Key);
-                    _used.RemoveLast();
-                }
-            }
-
-            return node.Value.Grammar;
-        }
-    }
-
-    /// <summary>Names what is compiled: all but where an answer begins and how its calls are numbered.</summary>
-    private static string KeyOf(OutputConstraint constraint)
-    {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        Append(hash, $"{constraint.ToolCalls} {constraint.ParallelToolCalls} {constraint.TextSchema is null}");
-        Append(hash, constraint.TextSchema ?? "");
-        foreach (var tool in constraint.Tools)
-        {
-            Append(hash, tool.Name);
-            Append(hash, tool.ParametersSchema);
-        }
-
-        return Convert.ToHexString(hash.GetHashAndReset());
-    }
-
-    private static void Append(IncrementalHash hash, string text)
-    {
-        var bytes = Encoding.UTF8.GetBytes(text);
-        hash.AppendData(BitConverter.GetBytes(bytes.Length));
-        hash.AppendData(bytes);
+        var grammar = _grammars.Find(
+            constraint, asked => OutputGrammar.Compile(asked, tokens, options.ConstraintCacheBytes));
+        return new ConstrainedAnswer(grammar, constraint, request);
     }
 }

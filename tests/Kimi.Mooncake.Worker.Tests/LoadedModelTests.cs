@@ -2,6 +2,7 @@ using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Models.Synthetic;
+using Kimi.Mooncake.Models.Tests.Synthetic;
 
 namespace Kimi.Mooncake.Worker.Tests;
 
@@ -21,7 +22,7 @@ internal sealed class LoadedModelTests
     public void Open_FastAndExact_SameNameWhereNothingIsRounded(TensorType type, bool same)
     {
         var path = Path.Combine(_folder, "model.gguf");
-        SyntheticModel.Write(path, SmallModel.Config, 1, type);
+        SyntheticModel.Write(path, TinyShape.K2, 1, type);
 
         using var fast = LoadedModel.Open(new ModelOptions { Path = path });
         using var exact = LoadedModel.Open(new ModelOptions { Path = path, Arithmetic = "exact" });
@@ -39,7 +40,7 @@ internal sealed class LoadedModelTests
         var (file, folder) = (Path.Combine(_folder, "model.gguf"), Path.Combine(_folder, "model"));
         foreach (var path in new[] { file, folder })
         {
-            SyntheticModel.Write(path, SmallModel.Config, 1, TensorType.BF16);
+            SyntheticModel.Write(path, TinyShape.K2, 1, TensorType.BF16);
             using var plain = LoadedModel.Open(new ModelOptions { Path = path });
 
             using var model = LoadedModel.Open(new ModelOptions { Path = path, ReadAhead = readAhead });
@@ -65,7 +66,7 @@ internal sealed class LoadedModelTests
         TensorType type, string arithmetic, string value, KvElementType expected)
     {
         var path = Path.Combine(_folder, "model.gguf");
-        SyntheticModel.Write(path, SmallModel.Config, 1, type);
+        SyntheticModel.Write(path, TinyShape.K2, 1, type);
         using var model = LoadedModel.Open(new ModelOptions { Path = path, Arithmetic = arithmetic });
 
         var layout = KimiWorker.LayoutOf(model, new WorkerOptions { KvType = value });
@@ -77,7 +78,7 @@ internal sealed class LoadedModelTests
     public void LayoutOf_UnknownKvType_SaysWhichThereAre()
     {
         var path = Path.Combine(_folder, "model.gguf");
-        SyntheticModel.Write(path, SmallModel.Config, 1, TensorType.F32);
+        SyntheticModel.Write(path, TinyShape.K2, 1, TensorType.F32);
         using var model = LoadedModel.Open(new ModelOptions { Path = path });
 
         Assert.That(

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using Kimi.Mooncake.Kernels;
 using Kimi.Mooncake.Models.Synthetic;
+using Kimi.Mooncake.Models.Tests.Synthetic;
 using Kimi.Mooncake.Tests;
 
 namespace Kimi.Mooncake.Worker.Tests;
@@ -21,7 +22,7 @@ internal sealed class RoundedEqualityTests
         // Arrange
         using var folder = new TemporaryFolder();
         var model = Path.Combine(folder.Path, "model.gguf");
-        SyntheticModel.Write(model, SmallModel.Config, 3, type);
+        SyntheticModel.Write(model, TinyShape.K2, 3, type);
         var store = Path.Combine(folder.Path, "store");
         var prompt = WorkerSession.TokensOf(WorkerSession.Document(PromptTokens, 5, "The code is 4711."));
         const int FullBlocks = (PromptTokens - 1) / 64 * 64;
