@@ -25,14 +25,8 @@ internal sealed class BenchKernelsCommand
     private readonly Terminal _terminal;
     private readonly Option<bool> _json = JsonOption.Create();
 
-    private readonly IntOption _threads = new("--threads", "Threads; 0 is one for each core.", 0, 0, 1024);
-
-    private readonly Option<string> _instructions = new("--instructions")
-    {
-        Description = "Instructions of the kernels: auto, portable, avx-vnni, avx512 or amx.",
-        HelpName = "NAME",
-        DefaultValueFactory = _ => "auto",
-    };
+    private readonly IntOption _threads = ComputeOptions.Threads();
+    private readonly Option<string> _instructions = ComputeOptions.Instructions();
 
     private readonly Option<string> _filter = new("--filter")
     {
@@ -45,11 +39,7 @@ internal sealed class BenchKernelsCommand
         "--prefill-tokens", "Tokens of the built-in model's prefill; 0 leaves it out.", PrefillTokensDefault,
         0, PrefillTokensMax);
 
-    private BenchKernelsCommand(Terminal terminal)
-    {
-        _terminal = terminal;
-        _instructions.AcceptOnlyFromAmong("auto", "portable", "avx-vnni", "avx512", "amx");
-    }
+    private BenchKernelsCommand(Terminal terminal) => _terminal = terminal;
 
     public static Command Create(Terminal terminal)
     {
@@ -74,7 +64,7 @@ internal sealed class BenchKernelsCommand
             Path = LoadedModel.ParseInstructions(parsed.GetValue(_instructions)!),
         };
         var (tokens, filter) = (_prefillTokens.Read(parsed), parsed.GetValue(_filter)!);
-        using var probe = CreateProbe(options);
+        using var probe = ComputeOptions.Checked(() => new KernelProbe(options));
         var cases = probe.Cases().Where(found => Matches(found.Name, filter)).ToList();
         var prefillName = FormattableString.Invariant($"prefill, built-in model, {tokens} tokens");
         var isPrefill = tokens > 0 && Matches(prefillName, filter);
@@ -106,18 +96,6 @@ internal sealed class BenchKernelsCommand
 
     private static bool Matches(string name, string filter) =>
         name.Contains(filter, StringComparison.OrdinalIgnoreCase);
-
-    private static KernelProbe CreateProbe(CpuOptions options)
-    {
-        try
-        {
-            return new KernelProbe(options);
-        }
-        catch (PlatformNotSupportedException fault)
-        {
-            throw new CommandException(fault.Message, ExitCode.Usage);
-        }
-    }
 
     private List<MachinePeak> Peaks(CpuOptions options, CancellationToken cancellationToken)
     {

@@ -22,7 +22,7 @@ internal sealed class BenchLoadCommand
 
     private readonly Terminal _terminal;
     private readonly Argument<string> _model = new("MODEL") { Description = "A folder of safetensors or a GGUF file." };
-    private readonly IntOption _threads = new("--threads", "Threads; 0 is one for each core.", 0, 0, 1024);
+    private readonly IntOption _threads = ComputeOptions.Threads();
     private readonly Option<bool> _json = JsonOption.Create();
 
     private BenchLoadCommand(Terminal terminal) => _terminal = terminal;

@@ -43,20 +43,12 @@ internal sealed class BenchModelCommand
         "--chunk", "Prompt tokens of a forward pass.", Defaults.ChunkTokens, 1, ModelBenchOptions.TokensMax);
 
     private readonly IntOption _seed = new("--seed", "What token ids are drawn from.", Defaults.Seed, 0, int.MaxValue);
-    private readonly IntOption _threads = new("--threads", "Threads; 0 is one for each core.", 0, 0, 1024);
+    private readonly IntOption _threads = ComputeOptions.Threads();
+    private readonly Option<string> _arithmetic = ComputeOptions.Arithmetic("fast");
+    private readonly Option<string> _instructions = ComputeOptions.Instructions();
+    private readonly Option<string> _kvType = ComputeOptions.KvType();
 
-    private readonly Option<string> _arithmetic = Named(
-        "--arithmetic", "fast: inputs rounded where the weights are; exact: single precision.", "fast", "exact");
-
-    private readonly Option<string> _instructions = Named(
-        "--instructions", "Instructions of the kernels; auto: the best that the machine has.",
-        "auto", "portable", "avx-vnni", "avx512", "amx");
-
-    private readonly Option<string> _kvType = Named(
-        "--kv-type", "What keys and values are cached as, as worker.kv_type.",
-        "auto", "f32", "bf16", "q8");
-
-    private readonly Option<string> _hugePages = Named(
+    private readonly Option<string> _hugePages = ComputeOptions.Named(
         "--huge-pages", "Huge pages for KV pool and working memory: auto, where the system gives them, or off.",
         "auto", "off");
 
@@ -91,30 +83,6 @@ internal sealed class BenchModelCommand
             return Task.CompletedTask;
         });
         return command;
-    }
-
-    private static T Checked<T>(Func<T> create)
-    {
-        try
-        {
-            return create();
-        }
-        catch (Exception fault) when (fault is ArgumentException or PlatformNotSupportedException)
-        {
-            throw new CommandException(fault.Message, ExitCode.Usage);
-        }
-    }
-
-    private static Option<string> Named(string name, string description, params string[] values)
-    {
-        var option = new Option<string>(name)
-        {
-            Description = description,
-            HelpName = "NAME",
-            DefaultValueFactory = _ => values[0],
-        };
-        option.AcceptOnlyFromAmong(values);
-        return option;
     }
 
     private static void CheckReport(string? report, ModelBenchOptions options)
@@ -162,10 +130,10 @@ internal sealed class BenchModelCommand
         {
             KvType = LoadedModel.ParseKvType(parsed.GetValue(_kvType)!, model.Source, model.Arithmetic),
         };
-        using var kernels = Checked(
+        using var kernels = ComputeOptions.Checked(
             () => LoadedModel.CreateKernels(worker, model.Arithmetic, model.Source.LengthBytes));
         var display = new BenchDisplay(_terminal);
-        var bench = Checked(() => new ModelBench(
+        var bench = ComputeOptions.Checked(() => new ModelBench(
             model.Source, kernels, options, TimeProvider.System, display, cancellationToken));
         try
         {

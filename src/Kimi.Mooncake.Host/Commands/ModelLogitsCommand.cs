@@ -35,52 +35,24 @@ internal sealed class ModelLogitsCommand
         Required = true,
     };
 
-    private readonly Option<string> _kernels = new("--kernels")
-    {
-        Description = "cpu: what a worker computes with; reference: plain loops, slow.",
-        HelpName = "NAME",
-        DefaultValueFactory = _ => "cpu",
-    };
+    private readonly Option<string> _kernels = ComputeOptions.Named(
+        "--kernels", "cpu: what a worker computes with; reference: plain loops, slow.", "cpu", "reference");
 
-    private readonly Option<string> _arithmetic = new("--arithmetic")
-    {
-        Description = "exact: single precision; fast: inputs rounded where the weights are, a worker's default.",
-        HelpName = "NAME",
-        DefaultValueFactory = _ => "exact",
-    };
-
-    private readonly Option<string> _instructions = new("--instructions")
-    {
-        Description = "Instructions of the cpu kernels: auto, portable, avx-vnni, avx512 or amx.",
-        HelpName = "NAME",
-        DefaultValueFactory = _ => "auto",
-    };
-
-    private readonly Option<string> _kvType = new("--kv-type")
-    {
-        Description = "Type of cached keys and values: auto, f32, bf16 or q8, as worker.kv_type.",
-        HelpName = "NAME",
-        DefaultValueFactory = _ => "auto",
-    };
+    private readonly Option<string> _arithmetic = ComputeOptions.Arithmetic("exact");
+    private readonly Option<string> _instructions = ComputeOptions.Instructions();
+    private readonly Option<string> _kvType = ComputeOptions.KvType();
 
     private readonly IntOption _chunk = new(
         "--chunk", "Tokens of a forward pass; memory for logits grows with it.", ChunkDefault, 1, ChunkMax);
 
-    private readonly IntOption _threads = new("--threads", "Threads; 0 is one for each core.", 0, 0, 1024);
+    private readonly IntOption _threads = ComputeOptions.Threads();
 
     private readonly Option<bool> _decode = new("--decode")
     {
         Description = "Compute one token at a time with attention in the absorbed form, as generation does.",
     };
 
-    private ModelLogitsCommand(Terminal terminal)
-    {
-        _terminal = terminal;
-        _kernels.AcceptOnlyFromAmong("cpu", "reference");
-        _arithmetic.AcceptOnlyFromAmong("exact", "fast");
-        _instructions.AcceptOnlyFromAmong("auto", "portable", "avx-vnni", "avx512", "amx");
-        _kvType.AcceptOnlyFromAmong("auto", "f32", "bf16", "q8");
-    }
+    private ModelLogitsCommand(Terminal terminal) => _terminal = terminal;
 
     public static Command Create(Terminal terminal)
     {
@@ -108,7 +80,7 @@ internal sealed class ModelLogitsCommand
         var start = Stopwatch.GetTimestamp();
         using var source = ModelSource.Open(parsed.GetValue(_model)!);
         var arithmetic = LoadedModel.ParseArithmetic(parsed.GetValue(_arithmetic)!);
-        using var kernels = LoadedModel.CreateKernels(
+        using var kernels = ComputeOptions.Checked(() => LoadedModel.CreateKernels(
             new WorkerOptions
             {
                 Kernels = parsed.GetValue(_kernels)!,
@@ -116,7 +88,7 @@ internal sealed class ModelLogitsCommand
                 Instructions = parsed.GetValue(_instructions)!,
             },
             arithmetic,
-            source.LengthBytes);
+            source.LengthBytes));
         var kvType = LoadedModel.ParseKvType(parsed.GetValue(_kvType)!, source, arithmetic);
         var display = new WorkDisplay(_terminal, "computed", "tokens");
         try
