@@ -129,6 +129,8 @@ internal sealed unsafe class PackedWeight : SinglePanelWeight
 internal sealed unsafe class StoredWeight(in TensorData weight)
     : SinglePanelWeight(checked((int)weight.Rows), weight.Columns)
 {
+    private const int TurnedValues = 64;
+
     private readonly TensorData _stored = weight;
 
     internal override int RowsPerTask => 512;
@@ -140,19 +142,26 @@ internal sealed unsafe class StoredWeight(in TensorData weight)
     internal override void Multiply(
         int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
     {
-        var whole = OutputSize / PanelColumns;
-        if (rows == 1 && _stored.Type == TensorType.F32 && SingleRow.IsSupported && panel + panels <= whole)
-        {
-            var row = x.Single.Data + ((long)firstRow * x.Single.Stride);
-            for (var i = 0; i < panels; i++)
-            {
-                var stored = (float*)_stored.At((long)(panel + i) * PanelColumns, 0);
-                SingleRow.Multiply(row, stored, InputSize, InputSize, y + (i * PanelColumns));
-            }
-        }
-        else
+        var isWhole = (panel + panels) * PanelColumns <= OutputSize;
+        if (rows > MicroKernels.TileRows || _stored.Type != TensorType.F32 || !SingleRow.IsSupported || !isWhole)
         {
             base.Multiply(panel, panels, x, firstRow, rows, y, ldy, scratch);
+            return;
+        }
+
+        var first = x.Single.Data + ((long)firstRow * x.Single.Stride);
+        for (var i = 0; i < panels; i++)
+        {
+            var stored = (float*)_stored.At((long)(panel + i) * PanelColumns, 0);
+            var result = y + (i * PanelColumns);
+            if (rows == 1)
+            {
+                SingleRow.Multiply(first, stored, InputSize, InputSize, result);
+            }
+            else
+            {
+                MultiplyTurned(first, x.Single.Stride, rows, stored, result, ldy, (float*)scratch);
+            }
         }
     }
 
@@ -162,6 +171,18 @@ internal sealed unsafe class StoredWeight(in TensorData weight)
             _stored, (long)panel * MicroKernels.PanelColumns, MicroKernels.PanelColumns, k, count, scratch,
             MicroKernels.PanelColumns, scratch + (StoredTiles.RunValues * MicroKernels.PanelColumns));
         return scratch;
+    }
+
+    /// <summary>Short runs of k, of which all rows are read at once, as one row's product reads them.</summary>
+    private void MultiplyTurned(float* x, long ldx, int rows, float* stored, float* y, long ldy, float* panel)
+    {
+        for (var k = 0; k < InputSize; k += TurnedValues)
+        {
+            var count = Math.Min(TurnedValues, InputSize - k);
+            SingleRow.Turn(stored + k, InputSize, count, panel);
+            MicroKernels.Multiply(
+                x + k, ldx, rows, panel, PanelColumns, count, y, ldy, PanelColumns, accumulate: k > 0);
+        }
     }
 
     public override void Dispose()

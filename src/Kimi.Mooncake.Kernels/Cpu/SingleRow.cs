@@ -6,7 +6,8 @@ namespace Kimi.Mooncake.Kernels.Cpu;
 
 /// <summary>
 /// The product of one row with 32 stored rows of singles, which are turned in registers, as a panel is not worth being
-/// made for it. The chain of an element is the same as everywhere, so its bits are, too.
+/// made for it; for a few rows the turned values are kept. The chain of an element is the same as everywhere, so its
+/// bits are, too.
 /// </summary>
 internal static unsafe class SingleRow
 {
@@ -45,6 +46,30 @@ internal static unsafe class SingleRow
         right.Store(y + Lanes);
     }
 
+    /// <summary>32 stored rows as a panel <c>[columns][32]</c>.</summary>
+    /// <param name="w">First stored row.</param>
+    /// <param name="ldw">Values from one stored row to the next.</param>
+    /// <param name="columns">Values of a row.</param>
+    /// <param name="panel">Receives them.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    internal static void Turn(float* w, long ldw, int columns, float* panel)
+    {
+        const int Width = MicroKernels.PanelColumns;
+        var lower = w + (Lanes * ldw);
+        var k = 0;
+        for (; k + Lanes <= columns; k += Lanes)
+        {
+            TurnLanes(w + k, ldw, panel + (k * Width));
+            TurnLanes(lower + k, ldw, panel + (k * Width) + Lanes);
+        }
+
+        for (; k < columns; k++)
+        {
+            Column(w + k, ldw).Store(panel + (k * Width));
+            Column(lower + k, ldw).Store(panel + (k * Width) + Lanes);
+        }
+    }
+
     private static Vector512<float> Column(float* w, long ldw)
     {
         var values = stackalloc float[Lanes];
@@ -73,6 +98,32 @@ internal static unsafe class SingleRow
         sum = Fma(x[7], c7, Fma(x[6], c6, Fma(x[5], c5, Fma(x[4], c4, sum))));
         sum = Fma(x[11], c11, Fma(x[10], c10, Fma(x[9], c9, Fma(x[8], c8, sum))));
         return Fma(x[15], c15, Fma(x[14], c14, Fma(x[13], c13, Fma(x[12], c12, sum))));
+    }
+
+    /// <summary>Sixteen values of k for sixteen rows, stored.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void TurnLanes(float* w, long ldw, float* panel)
+    {
+        Quarter(w, ldw, out var q00, out var q01, out var q02, out var q03);
+        Quarter(w + (4 * ldw), ldw, out var q10, out var q11, out var q12, out var q13);
+        Quarter(w + (8 * ldw), ldw, out var q20, out var q21, out var q22, out var q23);
+        Quarter(w + (12 * ldw), ldw, out var q30, out var q31, out var q32, out var q33);
+        StoreJoined(q00, q10, q20, q30, panel);
+        StoreJoined(q01, q11, q21, q31, panel + MicroKernels.PanelColumns);
+        StoreJoined(q02, q12, q22, q32, panel + (2 * MicroKernels.PanelColumns));
+        StoreJoined(q03, q13, q23, q33, panel + (3 * MicroKernels.PanelColumns));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void StoreJoined(
+        Vector512<float> q0, Vector512<float> q1, Vector512<float> q2, Vector512<float> q3, float* panel)
+    {
+        const int FourColumns = 4 * MicroKernels.PanelColumns;
+        Join(q0, q1, q2, q3, out var first, out var second, out var third, out var fourth);
+        first.Store(panel);
+        second.Store(panel + FourColumns);
+        third.Store(panel + (2 * FourColumns));
+        fourth.Store(panel + (3 * FourColumns));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -1,3 +1,5 @@
+using System.Numerics.Tensors;
+
 namespace Kimi.Mooncake.Models;
 
 /// <summary>
@@ -19,11 +21,8 @@ internal sealed class ExpertRouter(KimiConfig config, float[] selectionBias)
     /// <param name="weights">Receives their weights.</param>
     public void Route(ReadOnlySpan<float> logits, Span<int> experts, Span<float> weights)
     {
-        for (var e = 0; e < _scores.Length; e++)
-        {
-            _scores[e] = 1f / (1f + MathF.Exp(-logits[e]));
-            _choice[e] = _scores[e] + selectionBias[e];
-        }
+        TensorPrimitives.Sigmoid(logits, _scores);
+        TensorPrimitives.Add(_scores, selectionBias, _choice);
 
         if (config.ExpertGroupCount > 1)
         {
@@ -33,7 +32,7 @@ internal sealed class ExpertRouter(KimiConfig config, float[] selectionBias)
         var sum = 0f;
         for (var j = 0; j < experts.Length; j++)
         {
-            var best = IndexOfMax(_choice);
+            var best = TensorPrimitives.IndexOfMax(_choice);
             experts[j] = best;
             weights[j] = _scores[best];
             sum += _scores[best];
@@ -77,20 +76,6 @@ internal sealed class ExpertRouter(KimiConfig config, float[] selectionBias)
             _groupScores[worst] = float.PositiveInfinity;
             _choice.AsSpan(worst * size, size).Fill(float.NegativeInfinity);
         }
-    }
-
-    private static int IndexOfMax(ReadOnlySpan<float> values)
-    {
-        var best = 0;
-        for (var i = 1; i < values.Length; i++)
-        {
-            if (values[i] > values[best])
-            {
-                best = i;
-            }
-        }
-
-        return best;
     }
 
     private static int IndexOfLastMin(ReadOnlySpan<float> values)
