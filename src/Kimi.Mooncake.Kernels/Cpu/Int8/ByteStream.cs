@@ -3,41 +3,48 @@ using System.Runtime.InteropServices;
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
 /// <summary>
-/// What a product of one row of bytes with stored rows takes. Generated routines know the places of the members.
+/// What a product of a few rows of bytes with stored rows takes. Generated routines know the places of the members, and
+/// keep the scales of a block of 256 inputs behind them.
 /// </summary>
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct ByteStream
 {
     /// <summary>The first stored row.</summary>
-    internal byte* Rows;
+    internal byte* Stored;
 
     /// <summary>Bytes from one stored row to the next.</summary>
-    internal long Stride;
+    internal long StoredStride;
 
-    /// <summary>Times that the routine goes through its turn of inputs, at least 1.</summary>
-    internal long Turns;
+    /// <summary>Blocks of the type in a row, at least 1.</summary>
+    internal long Blocks;
 
-    /// <summary>The row's bytes.</summary>
+    /// <summary>The rows' bytes; from one to the next it is eight times <see cref="BlockStride"/>.</summary>
     internal sbyte* X;
 
-    /// <summary>Scale of each block of inputs.</summary>
+    /// <summary>Scale of each 32 inputs.</summary>
     internal float* Scales;
 
-    /// <summary>Negated sum of each block of inputs.</summary>
-    internal int* Sums;
+    /// <summary>What the type wants of the sums of each 32 inputs: scaled where it has minima, of halves for Q6_K.</summary>
+    internal void* Sums;
 
-    /// <summary>Scaled and negated sum of each block of inputs.</summary>
-    internal float* ScaledSums;
+    /// <summary>Bytes from one row of <see cref="Scales"/> to the next; sums of halves have twice as many.</summary>
+    internal long BlockStride;
 
-    /// <summary>Scales and minima of 16 stored rows for each block of inputs, where the type packs them.</summary>
-    internal byte* Table;
+    /// <summary>Scales of 16 stored rows for each 32 inputs, where they are a tensor of their own.</summary>
+    internal float* Table;
 
-    /// <summary>Results, 16 for each group of stored rows.</summary>
+    /// <summary>Results of each row, 16 for each group of stored rows.</summary>
     internal float* Y;
+
+    /// <summary>Bytes from one row of <see cref="Y"/> to the next.</summary>
+    internal long YStride;
 
     /// <summary>Groups of 16 stored rows, at least 1; with a table it is one.</summary>
     internal long Groups;
 
     /// <summary>What is asked for during the last group; it may lie anywhere.</summary>
     internal byte* Afterwards;
+
+    /// <summary>The routine's own: blocks that are left of a row.</summary>
+    internal long BlocksLeft;
 }

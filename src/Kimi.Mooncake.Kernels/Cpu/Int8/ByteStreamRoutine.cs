@@ -1,309 +1,265 @@
-using System.Runtime.InteropServices;
 using Iced.Intel;
+using Kimi.Mooncake.Kernels.Cpu.Generated;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
 /// <summary>
-/// Writes the product of one row of bytes with 16 stored rows of Q8_0 or Q4_K at a time: two blocks of each are
-/// multiplied where they stand, and the sums of all 16 are turned into two vectors. Nothing goes from memory to sums
-/// but through registers, which for a single row takes half the instructions of making a tile first.
+/// Writes the product of 1 to 8 rows of bytes with 16 stored rows at a time: a block of each is turned in registers, so
+/// that lanes are outputs, unpacked there and multiplied with every row. Weights go from memory to sums but through
+/// registers, and are unpacked once.
 /// </summary>
-/// <remarks>The scales of Q4_K, which are packed, come from a table; a call has one group of rows then.</remarks>
-internal sealed class ByteStreamRoutine(TensorType type)
+/// <remarks>
+/// Vectors: 0 to 15 are the block's (<see cref="StreamBlock"/>), then a sum for each row, which are free between blocks,
+/// then a result for each row.
+/// </remarks>
+internal sealed class ByteStreamRoutine
 {
     /// <summary>Stored rows of a group.</summary>
     internal const int StoredRows = 16;
 
-    /// <summary>Inputs that are multiplied at once.</summary>
-    internal const int PairValues = 64;
+    /// <summary>Most rows of inputs.</summary>
+    internal const int RowsMax = 8;
 
-    /// <summary>Bytes of the table for each block: 16 scales, 16 minima.</summary>
-    internal const int TableBlockBytes = 2 * LineBytes;
+    /// <summary>The first vector of sums.</summary>
+    internal const int FirstSum = 16;
 
+    /// <summary>Where the scales of a block of 256 inputs are kept, from the arguments on.</summary>
+    internal const int KeptAt = 128;
+
+    /// <summary>Bytes of the arguments and what is kept behind them.</summary>
+    internal const int FrameBytes = KeptAt + (16 * LineBytes);
+
+    private const int BlockValues = WeightTile.BlockValues;
     private const int LineBytes = 64;
-    private const int ScaleBytes = 2;
-    private const int HeaderBytes = 16;
-    private const int NibbleBytes = 32;
-    private const int NibbleBits = 4;
-    private const int ZeroShift = 7;
-    private const int RowsOfPointer = 4;
-    private const byte EvenQuarters = 0x88;
-    private const byte OddQuarters = 0xdd;
+    private const int FirstResult = FirstSum + RowsMax;
+    private const int RowsOfQuad = 4;
 
-    private static readonly AssemblerRegister64 Run = rdi;
-    private static readonly AssemblerRegister64[] Rows = [rsi, r8, r9, r10];
+    private static readonly AssemblerRegister64 Stored = rsi;
+    private static readonly AssemblerRegister64 Quad = rax;
     private static readonly AssemblerRegister64 Stride = rdx;
-    private static readonly AssemblerRegister64 Stride3 = rax;
-    private static readonly AssemblerRegister64 X = r11;
-    private static readonly AssemblerRegister64 Turns = rcx;
+    private static readonly AssemblerRegister64 Stride3 = rcx;
+    private static readonly AssemblerRegister64 X = r8;
+    private static readonly AssemblerRegister64 X1 = r9;
+    private static readonly AssemblerRegister64[] BlockStrides = [r10, r11, r12, r13];
     private static readonly AssemblerRegister64 Scales = rbx;
     private static readonly AssemblerRegister64 Sums = rbp;
-    private static readonly AssemblerRegister64 Ahead = r12;
-    private static readonly AssemblerRegister64 Groups = r13;
-    private static readonly AssemblerRegister64 Table = r13;
-    private static readonly AssemblerRegister64 Y = r14;
-    private static readonly AssemblerRegister64 GroupBytes = r15;
-    private static readonly AssemblerRegister64[] Kept = [rbx, rbp, r12, r13, r14, r15];
+    private static readonly AssemblerRegister64 Ahead = r14;
+    private static readonly AssemblerRegister64 Table = r15;
 
-    private static readonly AssemblerRegisterZMM[] Products = [zmm0, zmm1, zmm2, zmm3];
-    private static readonly AssemblerRegisterZMM[] Weights = [zmm4, zmm5, zmm6, zmm7];
-    private static readonly AssemblerRegisterYMM[] LowerWeights = [ymm4, ymm5, ymm6, ymm7];
-    private static readonly AssemblerRegisterZMM[] Quads = [zmm16, zmm17, zmm18, zmm19];
-    private static readonly AssemblerRegisterXMM[] Halves = [xmm20, xmm21, xmm22, xmm23];
-    private static readonly AssemblerRegisterZMM Inputs = zmm29;
-    private static readonly AssemblerRegisterZMM Signs = zmm30;
-    private static readonly AssemblerRegisterZMM Shifts = zmm28;
-    private static readonly AssemblerRegisterZMM Results = zmm31;
+    private readonly Assembler _c;
+    private readonly StreamBlock _block;
+    private readonly int _rows;
+    private int _asked;
+    private int _steps;
 
-    private readonly bool _nibbles = type == TensorType.Q4_K;
-    private readonly int _pairsOfTurn = TensorTypes.BlockValues(type) > PairValues ? 4 : 1;
-    private readonly int _turnBytes = type == TensorType.Q4_K
-        ? TensorTypes.BlockBytes(type)
-        : 2 * TensorTypes.BlockBytes(type);
-
-    private int PairLines => _turnBytes * StoredRows / _pairsOfTurn / LineBytes;
-
-    /// <summary>Inputs of which a row has a multiple.</summary>
-    internal static int TurnValues(TensorType type) => Math.Max(PairValues, TensorTypes.BlockValues(type));
-
-    /// <summary>Whether there is a routine for a type.</summary>
-    internal static bool Supports(TensorType type) => type is TensorType.Q8_0 or TensorType.Q4_K;
-
-    /// <summary>The routine; its argument is a <see cref="ByteStream"/>.</summary>
-    internal void Write(Assembler c)
+    private ByteStreamRoutine(Assembler c, TensorType type, int rows)
     {
-        // The shorter encoding knows no masks and half the registers.
-        c.PreferVex = false;
-        foreach (var register in Kept)
-        {
-            c.push(register);
-        }
-
-        Constants(c);
-        Load(c, Stride, nameof(ByteStream.Stride));
-        c.lea(Stride3, __[Stride + (Stride * 2)]);
-        c.mov(GroupBytes, Stride);
-        c.shl(GroupBytes, 4);
-        Load(c, Rows[0], nameof(ByteStream.Rows));
-        Load(c, Groups, _nibbles ? nameof(ByteStream.Table) : nameof(ByteStream.Groups));
-        Load(c, Y, nameof(ByteStream.Y));
-
-        var (nextGroup, nextTurn) = (c.CreateLabel(), c.CreateLabel());
-        c.Label(ref nextGroup);
-        BeginGroup(c);
-        c.Label(ref nextTurn);
-        for (var pair = 0; pair < _pairsOfTurn; pair++)
-        {
-            Pair(c, pair);
-        }
-
-        Advance(c);
-        c.dec(Turns);
-        c.jne(nextTurn);
-
-        c.vmovups(__zmmword_ptr[Y], Results);
-        if (!_nibbles)
-        {
-            c.add(Y, LineBytes);
-            // The pointer has gone through its row, which ends where the next one begins.
-            c.sub(Rows[0], Stride);
-            c.add(Rows[0], GroupBytes);
-            c.dec(Groups);
-            c.jne(nextGroup);
-        }
-
-        foreach (var register in Kept.Reverse())
-        {
-            c.pop(register);
-        }
-
-        c.vzeroupper();
-        c.ret();
+        (_c, _rows) = (c, rows);
+        _block = StreamBlock.Of(type, this, c);
     }
 
-    private void BeginGroup(Assembler c)
+    /// <summary>Lines that 16 stored blocks take, a part of one being one.</summary>
+    private int BlockLines => ((_block.StoredBytes * StoredRows) + LineBytes - 1) / LineBytes;
+
+    /// <summary>Writes the routine for a type and a number of rows; its argument is a <see cref="ByteStream"/>.</summary>
+    internal static void Write(Assembler c, TensorType type, int rows) =>
+        new ByteStreamRoutine(c, type, rows).Write();
+
+    /// <summary>Where bytes of scales that are kept with the arguments are.</summary>
+    internal static AssemblerMemoryOperand Kept(int vector) =>
+        RoutineFrame.Argument + (KeptAt + (vector * LineBytes));
+
+    /// <summary>Scales of a tensor of their own.</summary>
+    internal static AssemblerMemoryOperand TableRow() => Table + 0;
+
+    /// <summary>Calls back with the places of four stored rows at a time, all 16 of them.</summary>
+    internal void EachQuad(int offset, Action<int, AssemblerMemoryOperand[]> load)
     {
-        for (var i = 1; i < Rows.Length; i++)
+        for (var quad = 0; quad < StoredRows / RowsOfQuad; quad++)
         {
-            c.lea(Rows[i], __[Rows[i - 1] + (Stride * RowsOfPointer)]);
-        }
-
-        var within = c.CreateLabel();
-        if (!_nibbles)
-        {
-            c.lea(Ahead, __[Rows[0] + GroupBytes]);
-            c.cmp(Groups, 1);
-            c.jne(within);
-        }
-
-        Load(c, Ahead, nameof(ByteStream.Afterwards));
-        c.Label(ref within);
-        Load(c, X, nameof(ByteStream.X));
-        Load(c, Scales, nameof(ByteStream.Scales));
-        Load(c, Sums, _nibbles ? nameof(ByteStream.ScaledSums) : nameof(ByteStream.Sums));
-        Load(c, Turns, nameof(ByteStream.Turns));
-        c.vpxord(Results, Results, Results);
-    }
-
-    private static void Load(Assembler c, AssemblerRegister64 register, string member) =>
-        c.mov(register, __qword_ptr[Run + (int)Marshal.OffsetOf<ByteStream>(member)]);
-
-    private static void Mask(Assembler c, AssemblerRegisterK mask, int lane)
-    {
-        c.mov(eax, 1 << lane);
-        c.kmovw(mask, eax);
-    }
-
-    private static AssemblerMemoryOperand Row(int row, int offset) => (row % RowsOfPointer) switch
-    {
-        0 => Rows[row / RowsOfPointer] + offset,
-        1 => Rows[row / RowsOfPointer] + Stride + offset,
-        2 => Rows[row / RowsOfPointer] + (Stride * 2) + offset,
-        _ => Rows[row / RowsOfPointer] + Stride3 + offset,
-    };
-
-    private void Constants(Assembler c)
-    {
-        c.mov(eax, _nibbles ? 0x0f0f0f0f : 0x80808080);
-        c.vpbroadcastd(Signs, eax);
-        if (_nibbles)
-        {
-            // The upper half of a vector takes the high nibbles.
-            c.mov(eax, NibbleBits);
-            c.vpbroadcastd(ymm0, eax);
-            c.vpxord(Shifts, Shifts, Shifts);
-            c.vinserti64x4(Shifts, Shifts, ymm0, 1);
-            return;
-        }
-
-        Mask(c, k1, 1);
-        Mask(c, k2, 2);
-        Mask(c, k3, 3);
-    }
-
-    private void Pair(Assembler c, int pair)
-    {
-        c.vmovdqu32(Inputs, __zmmword_ptr[X + (pair * PairValues)]);
-        for (var quad = 0; quad < Quads.Length; quad++)
-        {
-            FourRows(c, quad, pair);
-            for (var line = quad; line < PairLines; line += Quads.Length)
+            var first = quad == 0 ? Stored : Quad;
+            if (quad > 0)
             {
-                c.prefetcht0(__byte_ptr[Ahead + (((pair * PairLines) + line) * LineBytes)]);
+                _c.lea(Quad, __[(quad == 1 ? Stored : Quad) + (Stride * RowsOfQuad)]);
             }
-        }
 
-        var (first, second) = (zmm4, zmm5);
-        SumQuarters(c, zmm0, Quads[0], Quads[1]);
-        SumQuarters(c, zmm2, Quads[2], Quads[3]);
-        c.vshufi32x4(first, zmm0, zmm2, EvenQuarters);
-        c.vshufi32x4(second, zmm0, zmm2, OddQuarters);
-        AddBlock(c, first, 2 * pair);
-        AddBlock(c, second, (2 * pair) + 1);
-    }
-
-    private void Advance(Assembler c)
-    {
-        foreach (var row in Rows)
-        {
-            c.add(row, _turnBytes);
-        }
-
-        c.add(X, _pairsOfTurn * PairValues);
-        c.add(Scales, _pairsOfTurn * 2 * sizeof(float));
-        c.add(Sums, _pairsOfTurn * 2 * sizeof(int));
-        c.add(Ahead, _pairsOfTurn * PairLines * LineBytes);
-        if (_nibbles)
-        {
-            c.add(Table, _pairsOfTurn * 2 * TableBlockBytes);
+            load(quad, [first + offset, first + Stride + offset, first + (Stride * 2) + offset, first + Stride3 + offset]);
         }
     }
 
-    /// <summary>Two blocks of four rows: in each quarter of the result, four words' sum for each row.</summary>
-    private void FourRows(Assembler c, int quad, int pair)
+    /// <summary>Begins the sums of all rows: with zeros, or with the negated sum of inputs times a power of two.</summary>
+    /// <param name="zeroShift">Logarithm of what stands for zero; 0 where nothing does.</param>
+    /// <param name="part">Which 32 inputs of the block, or which 16 where those have sums of their own.</param>
+    internal void BeginSums(int zeroShift, int part)
     {
-        for (var i = 0; i < RowsOfPointer; i++)
+        for (var row = 0; row < _rows; row++)
         {
-            var row = (quad * RowsOfPointer) + i;
-            c.vpxord(Products[i], Products[i], Products[i]);
-            if (_nibbles)
+            var sum = Sum(row);
+            if (zeroShift == 0)
             {
-                c.vbroadcasti64x4(Weights[i], __ymmword_ptr[Row(row, HeaderBytes + (pair * NibbleBytes))]);
-                c.vpsrlvd(Weights[i], Weights[i], Shifts);
-                c.vpandd(Weights[i], Weights[i], Signs);
+                _c.vpxord(sum, sum, sum);
             }
             else
             {
-                var second = (_turnBytes / 2) + ScaleBytes;
-                c.vmovdqu(LowerWeights[i], __ymmword_ptr[Row(row, ScaleBytes)]);
-                c.vinserti64x4(Weights[i], Weights[i], __ymmword_ptr[Row(row, second)], 1);
-                c.vpxord(Weights[i], Weights[i], Signs);
+                _c.vpslld(sum, __dword_bcst[SumOf(row, part)], (byte)zeroShift);
             }
-
-            c.vpdpbusd(Products[i], Weights[i], Inputs);
         }
-
-        c.vpunpckldq(zmm8, zmm0, zmm1);
-        c.vpunpckhdq(zmm9, zmm0, zmm1);
-        c.vpunpckldq(zmm10, zmm2, zmm3);
-        c.vpunpckhdq(zmm11, zmm2, zmm3);
-        c.vpaddd(zmm8, zmm8, zmm9);
-        c.vpaddd(zmm10, zmm10, zmm11);
-        c.vpunpcklqdq(zmm12, zmm8, zmm10);
-        c.vpunpckhqdq(zmm13, zmm8, zmm10);
-        c.vpaddd(Quads[quad], zmm12, zmm13);
     }
 
-    /// <summary>The sums of both halves of two vectors, in turns.</summary>
-    private static void SumQuarters(
-        Assembler c, AssemblerRegisterZMM target, AssemblerRegisterZMM left, AssemblerRegisterZMM right)
+    /// <summary>Adds the products of a vector of weights, four inputs of each output, with all rows.</summary>
+    /// <param name="weights">Unsigned bytes.</param>
+    /// <param name="word">Which four inputs of the block.</param>
+    internal void Multiply(AssemblerRegisterZMM weights, int word)
     {
-        c.vshufi32x4(target, left, right, EvenQuarters);
-        c.vshufi32x4(zmm8, left, right, OddQuarters);
-        c.vpaddd(target, target, zmm8);
-    }
-
-    private void AddBlock(Assembler c, AssemblerRegisterZMM sums, int block)
-    {
-        var (scale, sum) = (Scales + (block * sizeof(float)), Sums + (block * sizeof(int)));
-        if (_nibbles)
+        for (var row = 0; row < _rows; row++)
         {
-            c.vmovups(zmm20, __zmmword_ptr[Table + (block * TableBlockBytes)]);
-            c.vmovups(zmm21, __zmmword_ptr[Table + (block * TableBlockBytes) + LineBytes]);
-            c.vmulps(zmm20, zmm20, __dword_bcst[scale]);
-            c.vcvtdq2ps(sums, sums);
-            c.vfmadd231ps(Results, sums, zmm20);
-            c.vfmadd231ps(Results, zmm21, __dword_bcst[sum]);
-            return;
+            _c.vpdpbusd(Sum(row), weights, __dword_bcst[InputOf(row) + (word * sizeof(int))]);
         }
 
-        StoredScales(c, block);
-        c.vmulps(zmm20, zmm20, __dword_bcst[scale]);
-        c.vpslld(zmm21, __dword_bcst[sum], ZeroShift);
-        c.vpaddd(sums, sums, zmm21);
-        c.vcvtdq2ps(sums, sums);
-        c.vfmadd231ps(Results, sums, zmm20);
+        Ask();
     }
 
-    /// <summary>The halves that begin a block of each row, as singles.</summary>
-    private void StoredScales(Assembler c, int block)
+    /// <summary>Takes the sums up into the results.</summary>
+    /// <param name="scale">Scales of the stored rows.</param>
+    /// <param name="factor">A vector to work with.</param>
+    /// <param name="part">Which 32 inputs of the block.</param>
+    internal void AddSums(AssemblerRegisterZMM scale, AssemblerRegisterZMM factor, int part)
     {
-        var at = block * _turnBytes / 2;
-        for (var quad = 0; quad < Quads.Length; quad++)
+        for (var row = 0; row < _rows; row++)
         {
-            var halves = Halves[quad];
-            var row = quad * RowsOfPointer;
-            c.vmovd(halves, __dword_ptr[Row(row, at)]);
-            c.vpbroadcastd(halves.k1, __dword_ptr[Row(row + 1, at)]);
-            c.vpbroadcastd(halves.k2, __dword_ptr[Row(row + 2, at)]);
-            c.vpbroadcastd(halves.k3, __dword_ptr[Row(row + 3, at)]);
+            _c.vmulps(factor, scale, __dword_bcst[ScaleOf(row) + (part * sizeof(float))]);
+            _c.vcvtdq2ps(Sum(row), Sum(row));
+            _c.vfmadd231ps(Result(row), Sum(row), factor);
+        }
+    }
+
+    /// <summary>Adds minima times the sums of inputs.</summary>
+    internal void AddMinima(AssemblerRegisterZMM minima, int part)
+    {
+        for (var row = 0; row < _rows; row++)
+        {
+            _c.vfmadd231ps(Result(row), minima, __dword_bcst[SumOf(row, part)]);
+        }
+    }
+
+    private static AssemblerRegisterZMM Sum(int row) => RoutineFrame.Vector(FirstSum + row);
+
+    private static AssemblerRegisterZMM Result(int row) => RoutineFrame.Vector(FirstResult + row);
+
+    /// <summary>A row of inputs, whose stride is eight times that of the blocks.</summary>
+    private static AssemblerMemoryOperand InputOf(int row) => row switch
+    {
+        0 => X + 0,
+        1 => X1 + 0,
+        _ => (row % 2 == 0 ? X1 : X) + (BlockStrides[(row - 1) / 2] * 8),
+    };
+
+    private static AssemblerMemoryOperand ScaleOf(int row) => OfRow(Scales, row, 1);
+
+    private static AssemblerMemoryOperand OfRow(AssemblerRegister64 first, int row, int times) => row switch
+    {
+        0 => first + 0,
+        2 or 4 => first + (BlockStrides[0] * (row * times)),
+        6 => first + (BlockStrides[1] * (2 * times)),
+        _ => first + (BlockStrides[row / 2] * times),
+    };
+
+    private AssemblerMemoryOperand SumOf(int row, int part) =>
+        OfRow(Sums, row, _block.SumsOf32) + (part * sizeof(int));
+
+    private static void Load(Assembler c, AssemblerRegister64 register, string member) =>
+        RoutineFrame.Load<ByteStream>(c, register, member);
+
+    private void Write()
+    {
+        var (nextGroup, nextBlock) = (_c.CreateLabel(), _c.CreateLabel());
+        RoutineFrame.Enter(_c);
+        Load(_c, Stride, nameof(ByteStream.StoredStride));
+        _c.lea(Stride3, __[Stride + (Stride * 2)]);
+        Load(_c, BlockStrides[0], nameof(ByteStream.BlockStride));
+        RoutineFrame.OddMultiples(_c, BlockStrides);
+        Load(_c, Stored, nameof(ByteStream.Stored));
+        Load(_c, Table, nameof(ByteStream.Table));
+        _block.Constants();
+
+        _c.Label(ref nextGroup);
+        BeginGroup();
+        _c.Label(ref nextBlock);
+        (_asked, _steps) = (0, 0);
+        _block.Write();
+        Advance();
+        _c.dec(__qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.BlocksLeft))]);
+        _c.jne(nextBlock);
+
+        EndGroup();
+        _c.dec(__qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.Groups))]);
+        _c.jne(nextGroup);
+        RoutineFrame.Leave(_c);
+    }
+
+    private void BeginGroup()
+    {
+        var within = _c.CreateLabel();
+        _c.mov(Ahead, Stride);
+        _c.shl(Ahead, 4);
+        _c.add(Ahead, Stored);
+        _c.cmp(__qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.Groups))], 1);
+        _c.jne(within);
+        Load(_c, Ahead, nameof(ByteStream.Afterwards));
+        _c.Label(ref within);
+        Load(_c, X, nameof(ByteStream.X));
+        _c.lea(X1, __[X + (BlockStrides[0] * 8)]);
+        Load(_c, Scales, nameof(ByteStream.Scales));
+        Load(_c, Sums, nameof(ByteStream.Sums));
+        Load(_c, Quad, nameof(ByteStream.Blocks));
+        _c.mov(__qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.BlocksLeft))], Quad);
+        for (var row = 0; row < _rows; row++)
+        {
+            _c.vpxord(Result(row), Result(row), Result(row));
+        }
+    }
+
+    private void Advance()
+    {
+        var parts = _block.Values / BlockValues;
+        _c.add(Stored, _block.StoredBytes);
+        _c.add(X, _block.Values);
+        _c.add(X1, _block.Values);
+        _c.add(Scales, parts * sizeof(float));
+        _c.add(Sums, parts * _block.SumsOf32 * sizeof(int));
+        _c.add(Ahead, _block.StoredBytes * StoredRows);
+        if (_block.HasTable)
+        {
+            _c.add(Table, LineBytes);
+        }
+    }
+
+    /// <summary>Results go out; the pointer has gone through its row, which ends where the next one begins.</summary>
+    private void EndGroup()
+    {
+        Load(_c, Quad, nameof(ByteStream.Y));
+        _c.add(__qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.Y))], LineBytes);
+        for (var row = 0; row < _rows; row++)
+        {
+            _c.vmovups(__zmmword_ptr[Quad], Result(row));
+            _c.add(Quad, __qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.YStride))]);
         }
 
-        c.vinserti32x4(ymm20, ymm20, xmm21, 1);
-        c.vinserti32x4(ymm22, ymm22, xmm23, 1);
-        c.vinserti64x4(zmm20, zmm20, ymm22, 1);
-        c.vpmovdw(ymm20, zmm20);
-        c.vcvtph2ps(zmm20, ymm20);
+        _c.mov(Quad, Stride);
+        _c.shl(Quad, 4);
+        _c.add(Stored, Quad);
+        _c.sub(Stored, Stride);
+    }
+
+    /// <summary>Asks for the share of a step's lines of what comes next; a step is a vector of weights.</summary>
+    private void Ask()
+    {
+        _steps++;
+        var wanted = BlockLines * _steps / (_block.Values / sizeof(int));
+        for (; _asked < wanted; _asked++)
+        {
+            _c.prefetcht0(__byte_ptr[Ahead + (_asked * LineBytes)]);
+        }
     }
 }

@@ -1,5 +1,5 @@
-using System.Runtime.InteropServices;
 using Iced.Intel;
+using Kimi.Mooncake.Kernels.Cpu.Generated;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
@@ -17,14 +17,6 @@ internal sealed class Int8Routine(TileFormat format, int rows)
     private const int Inputs = 26;
     private const int Factors = 28;
 
-    private static readonly AssemblerRegisterZMM[] Vectors =
-    [
-        zmm0, zmm1, zmm2, zmm3, zmm4, zmm5, zmm6, zmm7, zmm8, zmm9, zmm10, zmm11, zmm12, zmm13, zmm14, zmm15,
-        zmm16, zmm17, zmm18, zmm19, zmm20, zmm21, zmm22, zmm23, zmm24, zmm25, zmm26, zmm27, zmm28, zmm29, zmm30, zmm31,
-    ];
-
-    // The convention's own to keep are rbx, rbp and r12 to r15.
-    private static readonly AssemblerRegister64 Run = rdi;
     private static readonly AssemblerRegister64 X = rsi;
     private static readonly AssemblerRegister64[] XStrides = [rax, rdx, rcx];
     private static readonly AssemblerRegister64 Scales = r8;
@@ -35,31 +27,26 @@ internal sealed class Int8Routine(TileFormat format, int rows)
     private static readonly AssemblerRegister64 Count = r13;
     private static readonly AssemblerRegister64 Y = r14;
     private static readonly AssemblerRegister64 YStride = r15;
-    private static readonly AssemblerRegister64[] Kept = [rbx, rbp, r12, r13, r14, r15];
 
     private readonly bool _halves = format.Kind == TileKind.Halves;
 
     internal void Write(Assembler c)
     {
         var (nextRows, nextBlock) = (c.CreateLabel(), c.CreateLabel());
-        foreach (var register in Kept)
-        {
-            c.push(register);
-        }
-
+        RoutineFrame.Enter(c);
         Strides(c, nameof(Int8Run.XStride), XStrides);
         Strides(c, nameof(Int8Run.BlockStride), BlockStrides);
-        c.mov(YStride, __[Run + At(nameof(Int8Run.YStride))]);
+        RoutineFrame.Load<Int8Run>(c, YStride, nameof(Int8Run.YStride));
 
         c.Label(ref nextRows);
-        c.mov(X, __[Run + At(nameof(Int8Run.X))]);
-        c.mov(Scales, __[Run + At(nameof(Int8Run.Scales))]);
-        c.mov(Sums, __[Run + At(nameof(Int8Run.Sums))]);
-        c.mov(ScaledSums, __[Run + At(nameof(Int8Run.ScaledSums))]);
-        c.mov(Tile, __[Run + At(nameof(Int8Run.Tile))]);
-        c.mov(Y, __[Run + At(nameof(Int8Run.Y))]);
+        RoutineFrame.Load<Int8Run>(c, X, nameof(Int8Run.X));
+        RoutineFrame.Load<Int8Run>(c, Scales, nameof(Int8Run.Scales));
+        RoutineFrame.Load<Int8Run>(c, Sums, nameof(Int8Run.Sums));
+        RoutineFrame.Load<Int8Run>(c, ScaledSums, nameof(Int8Run.ScaledSums));
+        RoutineFrame.Load<Int8Run>(c, Tile, nameof(Int8Run.Tile));
+        RoutineFrame.Load<Int8Run>(c, Y, nameof(Int8Run.Y));
         Begin(c);
-        c.mov(Count, __[Run + At(nameof(Int8Run.Blocks))]);
+        RoutineFrame.Load<Int8Run>(c, Count, nameof(Int8Run.Blocks));
 
         c.Label(ref nextBlock);
         Block(c);
@@ -77,30 +64,23 @@ internal sealed class Int8Routine(TileFormat format, int rows)
         Advance(c, nameof(Int8Run.Sums), BlockStrides[0], _halves ? 2 : 1);
         Advance(c, nameof(Int8Run.ScaledSums), BlockStrides[0], 1);
         Advance(c, nameof(Int8Run.Y), YStride, 1);
-        c.dec(__qword_ptr[Run + At(nameof(Int8Run.Rows))]);
+        c.dec(__qword_ptr[RoutineFrame.At<Int8Run>(nameof(Int8Run.Rows))]);
         c.jne(nextRows);
 
-        foreach (var register in Kept.Reverse())
-        {
-            c.pop(register);
-        }
-
-        c.vzeroupper();
-        c.ret();
+        RoutineFrame.Leave(c);
     }
 
-    private static int At(string member) => (int)Marshal.OffsetOf<Int8Run>(member);
+    private static AssemblerRegisterZMM Vector(int number) => RoutineFrame.Vector(number);
 
-    private static AssemblerRegisterZMM Sum(int row, int column) => Vectors[(2 * row) + column];
+    private static AssemblerRegisterZMM Sum(int row, int column) => Vector((2 * row) + column);
 
-    private AssemblerRegisterZMM Result(int row, int column) => Vectors[(2 * (rows + row)) + column];
+    private AssemblerRegisterZMM Result(int row, int column) => Vector((2 * (rows + row)) + column);
 
     /// <summary>Once, three and five times a stride: with the factors of addresses, all rows below 6.</summary>
     private static void Strides(Assembler c, string member, AssemblerRegister64[] registers)
     {
-        c.mov(registers[0], __[Run + At(member)]);
-        c.lea(registers[1], __[registers[0] + (registers[0] * 2)]);
-        c.lea(registers[2], __[registers[0] + (registers[0] * 4)]);
+        RoutineFrame.Load<Int8Run>(c, registers[0], member);
+        RoutineFrame.OddMultiples(c, registers);
     }
 
     private static AssemblerMemoryOperand OfRow(
@@ -115,7 +95,7 @@ internal sealed class Int8Routine(TileFormat format, int rows)
     private void Advance(Assembler c, string member, AssemblerRegister64 stride, int times)
     {
         c.imul(Count, stride, rows * times);
-        c.add(__qword_ptr[Run + At(member)], Count);
+        c.add(__qword_ptr[RoutineFrame.At<Int8Run>(member)], Count);
     }
 
     private void EachRow(Assembler c, Action<int, int, AssemblerMemoryOperand> act)
@@ -140,7 +120,7 @@ internal sealed class Int8Routine(TileFormat format, int rows)
     private void Begin(Assembler c)
     {
         var (fresh, begun) = (c.CreateLabel(), c.CreateLabel());
-        c.cmp(__qword_ptr[Run + At(nameof(Int8Run.Accumulate))], 0);
+        c.cmp(__qword_ptr[RoutineFrame.At<Int8Run>(nameof(Int8Run.Accumulate))], 0);
         c.je(fresh);
         EachRow(c, (row, column, y) => c.vmovups(Result(row, column), y));
         c.jmp(begun);
@@ -196,29 +176,29 @@ internal sealed class Int8Routine(TileFormat format, int rows)
 
     private void Group(Assembler c, int group)
     {
-        c.vmovdqu32(Vectors[Weights], __zmmword_ptr[Tile + (group * VectorBytes)]);
-        c.vmovdqu32(Vectors[Weights + 1], __zmmword_ptr[Tile + WeightTile.HalfBytes + (group * VectorBytes)]);
+        c.vmovdqu32(Vector(Weights), __zmmword_ptr[Tile + (group * VectorBytes)]);
+        c.vmovdqu32(Vector(Weights + 1), __zmmword_ptr[Tile + WeightTile.HalfBytes + (group * VectorBytes)]);
         for (var row = 0; row < rows; row++)
         {
-            var inputs = Vectors[Inputs + (row % 2)];
+            var inputs = Vector(Inputs + (row % 2));
             c.vpbroadcastd(inputs, __dword_ptr[OfRow(X, XStrides, row) + (group * sizeof(int))]);
-            c.vpdpbusd(Sum(row, 0), Vectors[Weights], inputs);
-            c.vpdpbusd(Sum(row, 1), Vectors[Weights + 1], inputs);
+            c.vpdpbusd(Sum(row, 0), Vector(Weights), inputs);
+            c.vpdpbusd(Sum(row, 1), Vector(Weights + 1), inputs);
         }
     }
 
     private void AddSums(Assembler c, int scalesAt)
     {
-        c.vmovups(Vectors[Weights], __zmmword_ptr[Tile + scalesAt]);
-        c.vmovups(Vectors[Weights + 1], __zmmword_ptr[Tile + scalesAt + VectorBytes]);
+        c.vmovups(Vector(Weights), __zmmword_ptr[Tile + scalesAt]);
+        c.vmovups(Vector(Weights + 1), __zmmword_ptr[Tile + scalesAt + VectorBytes]);
         for (var row = 0; row < rows; row++)
         {
-            var scale = Vectors[Inputs + (row % 2)];
+            var scale = Vector(Inputs + (row % 2));
             c.vbroadcastss(scale, __dword_ptr[OfRow(Scales, BlockStrides, row)]);
             for (var column = 0; column < 2; column++)
             {
-                var factor = Vectors[Factors + (row % 2 * 2) + column];
-                c.vmulps(factor, Vectors[Weights + column], scale);
+                var factor = Vector(Factors + (row % 2 * 2) + column);
+                c.vmulps(factor, Vector(Weights + column), scale);
                 c.vcvtdq2ps(Sum(row, column), Sum(row, column));
                 c.vfmadd231ps(Result(row, column), Sum(row, column), factor);
             }
@@ -227,14 +207,14 @@ internal sealed class Int8Routine(TileFormat format, int rows)
 
     private void AddMinima(Assembler c)
     {
-        c.vmovups(Vectors[Weights], __zmmword_ptr[Tile + WeightTile.SecondAt]);
-        c.vmovups(Vectors[Weights + 1], __zmmword_ptr[Tile + WeightTile.SecondAt + VectorBytes]);
+        c.vmovups(Vector(Weights), __zmmword_ptr[Tile + WeightTile.SecondAt]);
+        c.vmovups(Vector(Weights + 1), __zmmword_ptr[Tile + WeightTile.SecondAt + VectorBytes]);
         for (var row = 0; row < rows; row++)
         {
-            var sum = Vectors[Inputs + (row % 2)];
+            var sum = Vector(Inputs + (row % 2));
             c.vbroadcastss(sum, __dword_ptr[OfRow(ScaledSums, BlockStrides, row)]);
-            c.vfmadd231ps(Result(row, 0), Vectors[Weights], sum);
-            c.vfmadd231ps(Result(row, 1), Vectors[Weights + 1], sum);
+            c.vfmadd231ps(Result(row, 0), Vector(Weights), sum);
+            c.vfmadd231ps(Result(row, 1), Vector(Weights + 1), sum);
         }
     }
 }

@@ -1,4 +1,3 @@
-using Kimi.Mooncake.Kernels.Cpu.Generated;
 using Kimi.Mooncake.Kernels.Quantization;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
@@ -14,20 +13,12 @@ internal sealed unsafe class Int8Weight : PanelWeight
     private const int TasksOfSmallWeight = 8;
     private const int ScratchAlignment = 64;
 
-    // Going over a panel in the second-level cache once more takes less than making a tile of it.
-    private const int StreamedRowsMax = 3;
-    private static readonly Lazy<MachineCode> ByteStreams =
-        new(() => new MachineCode(new ByteStreamRoutine(TensorType.Q8_0).Write));
-
-    private static readonly Lazy<MachineCode> NibbleStreams =
-        new(() => new MachineCode(new ByteStreamRoutine(TensorType.Q4_K).Write));
-
-
     private readonly TensorData _stored;
     private readonly TileDecoder _tiles;
     private readonly TileFormat _format;
     private readonly Int8Kernel _kernel;
-    private readonly MachineCode? _stream;
+    private readonly ByteStreams? _stream;
+    private readonly long _panelBytes;
     private readonly int _blocks;
 
     /// <summary>Borrows a stored matrix.</summary>
@@ -36,12 +27,7 @@ internal sealed unsafe class Int8Weight : PanelWeight
     internal Int8Weight(in TensorData weight, InstructionPath path)
         : this(weight, format => Int8Kernel.For(path, format))
     {
-        if (path >= InstructionPath.Avx512 && ByteStreamRoutine.Supports(weight.Type)
-            && weight.Columns % ByteStreamRoutine.TurnValues(weight.Type) == 0
-            && _blocks * ByteStreamRoutine.TableBlockBytes <= ScratchBytes - ScratchAlignment)
-        {
-            _stream = weight.Type == TensorType.Q8_0 ? ByteStreams.Value : NibbleStreams.Value;
-        }
+        _stream = ByteStreams.For(weight, path);
     }
 
     /// <summary>The same with a kernel of one's own.</summary>
@@ -59,12 +45,14 @@ internal sealed unsafe class Int8Weight : PanelWeight
         _tiles = new TileDecoder(weight);
         _kernel = kernelFor(_format);
         _blocks = weight.Columns / WeightTile.BlockValues;
+        _panelBytes = TensorTypes.RowBytes(weight.Type, weight.Columns) * PanelColumns;
     }
 
     internal override ActivationForms Form => ActivationForms.Int8;
 
     internal override long ScratchBytes =>
-        WeightTile.BytesMax + TileDecoder.StagingBytes + sizeof(long) + ScratchAlignment;
+        ScratchAlignment + Math.Max(
+            WeightTile.BytesMax + TileDecoder.StagingBytes + sizeof(long), _stream?.ScratchBytes ?? 0);
 
     internal override int RowsPerTask => 512;
 
@@ -75,20 +63,32 @@ internal sealed unsafe class Int8Weight : PanelWeight
 
     internal override int PanelsPerTask(int rows)
     {
-        var panelBytes = TensorTypes.RowBytes(_stored.Type, _stored.Columns) * PanelColumns;
-        var enough = (int)((TaskBytesMin + panelBytes - 1) / panelBytes);
+        var enough = (int)((TaskBytesMin + _panelBytes - 1) / _panelBytes);
         return Math.Clamp(PanelCount / TasksOfSmallWeight, 1, enough);
     }
 
     internal override void Multiply(
         int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
     {
-        if (rows <= StreamedRowsMax && _stream is not null && (panel + panels) * PanelColumns <= OutputSize)
+        if (_stream is not null && rows <= ByteStreamRoutine.RowsMax)
         {
-            MultiplyRows(panel, panels, x, firstRow, rows, y, ldy, scratch);
-            return;
+            // Only whole panels are streamed.
+            var whole = Math.Clamp((OutputSize / PanelColumns) - panel, 0, panels);
+            _stream.Multiply(panel * PanelColumns, whole * PanelColumns, x, firstRow, rows, y, ldy, scratch);
+            panel += whole;
+            panels -= whole;
+            y += whole * PanelColumns;
         }
 
+        if (panels > 0)
+        {
+            MultiplyTiles(panel, panels, x, firstRow, rows, y, ldy, scratch);
+        }
+    }
+
+    private void MultiplyTiles(
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
+    {
         var sums = _format.Kind == TileKind.Halves ? 2 : 1;
         var tile = (byte*)(((nuint)scratch + ScratchAlignment - 1) & ~(nuint)(ScratchAlignment - 1));
         var whole = new Int8Run
@@ -128,60 +128,6 @@ internal sealed unsafe class Int8Weight : PanelWeight
             }
         }
     }
-
-    private void MultiplyRows(
-        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
-    {
-        if (_stored.Type == TensorType.Q4_K)
-        {
-            MultiplyByTables(panel, panels, x, firstRow, rows, y, ldy, scratch);
-            return;
-        }
-
-        // One row goes through all panels in a call; several take turns at each panel while a cache holds it.
-        var step = rows == 1 ? panels : 1;
-        for (var i = 0; i < panels; i += step)
-        {
-            for (var row = 0; row < rows; row++)
-            {
-                var stream = Stream((panel + i) * PanelColumns, step * PanelColumns, x, firstRow + row);
-                stream.Y = y + (row * ldy) + (i * PanelColumns);
-                _stream!.Call(&stream);
-            }
-        }
-    }
-
-    private void MultiplyByTables(
-        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
-    {
-        var table = (byte*)(((nuint)scratch + ScratchAlignment - 1) & ~(nuint)(ScratchAlignment - 1));
-        var stride = TensorTypes.RowBytes(_stored.Type, _stored.Columns);
-        for (var output = 0; output < panels * PanelColumns; output += ByteStreamRoutine.StoredRows)
-        {
-            var first = (panel * PanelColumns) + output;
-            KBlockTiles.Q4Table(new TileRows(_stored.At(first, 0), stride, default), _blocks, table);
-            for (var row = 0; row < rows; row++)
-            {
-                var stream = Stream(first, ByteStreamRoutine.StoredRows, x, firstRow + row);
-                stream.Table = table;
-                stream.Y = y + (row * ldy) + output;
-                _stream!.Call(&stream);
-            }
-        }
-    }
-
-    private ByteStream Stream(int firstOutput, int outputs, ActivationRows x, int row) => new()
-    {
-        Rows = _stored.At(firstOutput, 0),
-        Stride = TensorTypes.RowBytes(_stored.Type, _stored.Columns),
-        Turns = _stored.Columns / ByteStreamRoutine.TurnValues(_stored.Type),
-        X = x.Int8 + ((long)row * x.Int8Stride),
-        Scales = x.Scales + ((long)row * x.BlockStride),
-        Sums = x.NegatedSums + ((long)row * x.BlockStride),
-        ScaledSums = x.ScaledSums + ((long)row * x.BlockStride),
-        Groups = outputs / ByteStreamRoutine.StoredRows,
-        Afterwards = _stored.At(Math.Min((long)firstOutput + outputs, _stored.Rows - 1), 0),
-    };
 
     public override void Dispose()
     {

@@ -40,21 +40,6 @@ internal static unsafe class KBlockTiles
         }
     }
 
-    /// <summary>Only the scales and minima, 16 and 16 for each block.</summary>
-    /// <param name="rows">Stored rows of Q4_K.</param>
-    /// <param name="blocks">Blocks of 32, a multiple of 8.</param>
-    /// <param name="table">Receives them.</param>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Q4Table(in TileRows rows, int blocks, byte* table)
-    {
-        for (var block = 0; block < blocks; block += Parts)
-        {
-            ScalesAndMinima(
-                rows.Columns(block / Parts * 144), table, ByteStreamRoutine.TableBlockBytes, WeightTile.GroupBytes);
-            table += Parts * ByteStreamRoutine.TableBlockBytes;
-        }
-    }
-
     /// <summary>scale, scale of minima, scales and minima[12], high bits[32], low bits[128].</summary>
     /// <inheritdoc cref="Q4"/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

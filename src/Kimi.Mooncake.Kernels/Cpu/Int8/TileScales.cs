@@ -13,9 +13,18 @@ internal static unsafe class TileScales
     private const float HalfRebias = 5.192296858534828e33f;
 
     /// <summary>Scales of a tensor of their own; zeros for rows that are not there.</summary>
+    /// <param name="scales">The tensor.</param>
+    /// <param name="firstRow">First row of the weight.</param>
+    /// <param name="rows">Rows that are there, at most 16.</param>
+    /// <param name="firstBlock">First block of 32 inputs.</param>
+    /// <param name="blocks">Blocks.</param>
+    /// <param name="ahead">Scales from there to those that are wanted soon; 0 is none.</param>
+    /// <param name="target">Receives 16 singles for each block.</param>
+    /// <param name="blockBytes">Bytes from one block of the target to the next.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal static void Stored(
-        in TensorScales scales, long firstRow, int rows, int firstBlock, int blocks, long ahead, byte* target)
+        in TensorScales scales, long firstRow, int rows, int firstBlock, int blocks, long ahead, byte* target,
+        int blockBytes = WeightTile.SecondAt)
     {
         var block = 0;
         if (rows == Rows)
@@ -29,12 +38,12 @@ internal static unsafe class TileScales
             for (; block + (4 * perWord) <= blocks; block += 4 * perWord)
             {
                 var words = source.Columns(block / perWord * sizeof(uint));
-                var step = perWord * WeightTile.SecondAt;
-                var at = target + (block * WeightTile.SecondAt);
-                Word(words.W0, scales.Type, at);
-                Word(words.W1, scales.Type, at + step);
-                Word(words.W2, scales.Type, at + (2 * step));
-                Word(words.W3, scales.Type, at + (3 * step));
+                var step = perWord * blockBytes;
+                var at = target + (block * blockBytes);
+                Word(words.W0, scales.Type, at, blockBytes);
+                Word(words.W1, scales.Type, at + step, blockBytes);
+                Word(words.W2, scales.Type, at + (2 * step), blockBytes);
+                Word(words.W3, scales.Type, at + (3 * step), blockBytes);
             }
         }
 
@@ -42,7 +51,7 @@ internal static unsafe class TileScales
         {
             for (var row = 0; row < Rows; row++)
             {
-                ((float*)(target + (block * WeightTile.SecondAt)))[row] =
+                ((float*)(target + (block * blockBytes)))[row] =
                     row < rows ? scales.At(firstRow + row, firstBlock + block) : 0;
             }
         }
@@ -50,7 +59,7 @@ internal static unsafe class TileScales
 
     /// <summary>The scale, or the two, that a word of each row has.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Word(Vector512<uint> words, TensorType type, byte* target)
+    private static void Word(Vector512<uint> words, TensorType type, byte* target, int blockBytes)
     {
         switch (type)
         {
@@ -59,11 +68,11 @@ internal static unsafe class TileScales
                 break;
             case TensorType.F16:
                 Singles(words & Vector512.Create(0xffffu)).Store((float*)target);
-                Singles(words >>> 16).Store((float*)(target + WeightTile.SecondAt));
+                Singles(words >>> 16).Store((float*)(target + blockBytes));
                 break;
             default:
                 (words << 16).Store((uint*)target);
-                (words & Vector512.Create(0xffff0000u)).Store((uint*)(target + WeightTile.SecondAt));
+                (words & Vector512.Create(0xffff0000u)).Store((uint*)(target + blockBytes));
                 break;
         }
     }

@@ -1,0 +1,122 @@
+using System.Runtime.Intrinsics.X86;
+using Kimi.Mooncake.Kernels.Cpu.Generated;
+
+namespace Kimi.Mooncake.Kernels.Cpu.Int8;
+
+/// <summary>Products of few rows of bytes with a stored matrix, without tiles: the generated routines of its type.</summary>
+internal sealed unsafe class ByteStreams
+{
+    private const int Alignment = 64;
+    private static readonly Lock Gate = new();
+    private static readonly Dictionary<TensorType, MachineCode[]> Known = [];
+
+    private readonly TensorData _stored;
+    private readonly MachineCode[] _routines;
+    private readonly long _stride;
+    private readonly int _blocks;
+    private readonly int _scaleBlocks;
+
+    private ByteStreams(in TensorData stored, MachineCode[] routines)
+    {
+        _stored = stored;
+        _routines = routines;
+        _stride = TensorTypes.RowBytes(stored.Type, stored.Columns);
+        _blocks = stored.Columns / TensorTypes.BlockValues(stored.Type);
+        _scaleBlocks = stored.Type == TensorType.Int4Group32 ? _blocks : 0;
+    }
+
+    /// <summary>Bytes of working memory, which begins anywhere.</summary>
+    internal long ScratchBytes =>
+        Alignment + ByteStreamRoutine.FrameBytes + ((long)_scaleBlocks * ByteStreamRoutine.StoredRows * sizeof(float));
+
+    /// <summary>The products with a matrix, or nothing where the type or the path has none.</summary>
+    internal static ByteStreams? For(in TensorData weight, InstructionPath path)
+    {
+        if (path < InstructionPath.Avx512 || !Supports(weight.Type))
+        {
+            return null;
+        }
+
+        lock (Gate)
+        {
+            if (!Known.TryGetValue(weight.Type, out var routines))
+            {
+                var type = weight.Type;
+                routines = new MachineCode[ByteStreamRoutine.RowsMax + 1];
+                for (var rows = 1; rows < routines.Length; rows++)
+                {
+                    var ofRows = rows;
+                    routines[rows] = new MachineCode(c => ByteStreamRoutine.Write(c, type, ofRows));
+                }
+
+                Known.Add(type, routines);
+            }
+
+            return new ByteStreams(weight, routines);
+        }
+    }
+
+    /// <summary>Multiplies a whole number of groups of stored rows.</summary>
+    /// <param name="firstOutput">The first stored row.</param>
+    /// <param name="outputs">Stored rows, a multiple of 16, or none.</param>
+    /// <param name="x">Rows of bytes.</param>
+    /// <param name="firstRow">First of them.</param>
+    /// <param name="rows">How many, at most <see cref="ByteStreamRoutine.RowsMax"/>.</param>
+    /// <param name="y">Receives the results.</param>
+    /// <param name="ldy">Values from one row of the results to the next.</param>
+    /// <param name="scratch"><see cref="ScratchBytes"/> bytes.</param>
+    internal void Multiply(
+        int firstOutput, int outputs, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
+    {
+        var stream = (ByteStream*)(((nuint)scratch + Alignment - 1) & ~(nuint)(Alignment - 1));
+        var groups = outputs / ByteStreamRoutine.StoredRows;
+        var step = _scaleBlocks == 0 ? groups : 1;
+        for (var group = 0; group < groups; group += step)
+        {
+            var first = firstOutput + (group * ByteStreamRoutine.StoredRows);
+            Begin(stream, first, x, firstRow);
+            stream->Y = y + (group * ByteStreamRoutine.StoredRows);
+            stream->YStride = ldy * sizeof(float);
+            stream->Groups = step;
+            stream->Afterwards = At(Math.Min(first + (step * (long)ByteStreamRoutine.StoredRows), _stored.Rows - 1));
+            if (_scaleBlocks != 0)
+            {
+                stream->Table = (float*)((byte*)stream + ByteStreamRoutine.FrameBytes);
+                TileScales.Stored(
+                    _stored.Scales, first, ByteStreamRoutine.StoredRows, 0, _scaleBlocks, 0, (byte*)stream->Table,
+                    ByteStreamRoutine.StoredRows * sizeof(float));
+            }
+
+            _routines[rows].Call(stream);
+        }
+    }
+
+    private static bool Supports(TensorType type) => type switch
+    {
+        TensorType.Q8_0 or TensorType.Q4_0 or TensorType.Q4_K or TensorType.Q6_K => true,
+        TensorType.Q5_0 or TensorType.Int4Group32 => Avx512Vbmi.IsSupported,
+        _ => false,
+    };
+
+    private byte* At(long row) => _stored.At(0, 0) + (row * _stride);
+
+    private void Begin(ByteStream* stream, int firstOutput, ActivationRows x, int row)
+    {
+        var block = (long)row * x.BlockStride;
+        *stream = new ByteStream
+        {
+            Stored = At(firstOutput),
+            StoredStride = _stride,
+            Blocks = _blocks,
+            X = x.Int8 + ((long)row * x.Int8Stride),
+            Scales = x.Scales + block,
+            Sums = _stored.Type switch
+            {
+                TensorType.Q4_K => x.ScaledSums + block,
+                TensorType.Q6_K => x.NegatedHalfSums + (2 * block),
+                _ => x.NegatedSums + block,
+            },
+            BlockStride = (long)x.BlockStride * sizeof(float),
+        };
+    }
+}
