@@ -4,7 +4,10 @@ using Kimi.Mooncake.Kernels.Reference;
 
 namespace Kimi.Mooncake.Kernels.Tests;
 
-/// <summary>The products of absorbed attention in bfloat16 give, on every path, the bits of their definition.</summary>
+/// <summary>
+/// The products of absorbed attention in bfloat16, and the softmax between, give the bits of their definition on every
+/// path.
+/// </summary>
 internal sealed unsafe class LatentKernelsTests
 {
     private const int Heads = LatentKernels.Heads;
@@ -59,6 +62,59 @@ internal sealed unsafe class LatentKernelsTests
         }
 
         Assert.That(expected[..keys], Has.Some.Not.Zero);
+    }
+
+    [Test]
+    public void Weigh_TileAfterTile_HasTheBitsOfTheDefinition(
+        [ValueSource(nameof(Paths))] InstructionPath path, [Values(32, 96, 128)] int width,
+        [Values(0, 1, 30, 500)] float magnitude)
+    {
+        // Arrange: a third tile that shows fewer keys, and scores that leave nothing of most weights.
+        const float Scale = 0.9f;
+        const int Stride = 160;
+        using var tensors = new TestTensors(width + (int)magnitude);
+        var kernels = new LatentKernels(path);
+        var (maxima, sums) = (new float[Heads], new float[Heads]);
+        Array.Fill(maxima, float.NegativeInfinity);
+        var (expectedMaxima, expectedSums) = (maxima.ToArray(), sums.ToArray());
+        for (var tile = 0; tile < 3; tile++)
+        {
+            var hidden = tile == 2 ? 13 : 0;
+            var scores = Enumerable.Range(0, Heads * Stride).Select(i => i % Stride < width - hidden
+                ? tensors.NextValue() * magnitude : float.NegativeInfinity).ToArray();
+            var expected = Enumerable.Range(0, Heads).Select(head => LatentOracle.Weigh(
+                scores[(head * Stride)..((head * Stride) + width)], Scale, ref expectedMaxima[head],
+                ref expectedSums[head])).ToArray();
+            var (weights, rescale) = (new ushort[Heads * LatentKernels.WeightStride], new float[Heads]);
+
+            // Act
+            fixed (float* s = scores, m = maxima, u = sums, r = rescale)
+            fixed (ushort* w = weights)
+            {
+                kernels.Weigh(new LatentWeights
+                {
+                    Scores = s,
+                    ScoreStrideBytes = Stride * sizeof(float),
+                    WeightBytes = width * sizeof(ushort),
+                    Weights = w,
+                    Maxima = m,
+                    Sums = u,
+                    Rescale = r,
+                    Scale = Scale,
+                });
+            }
+
+            // Assert: a maximum of zeros may have either sign, which nothing shows.
+            Assert.That(maxima, Is.EqualTo(expectedMaxima));
+            Assert.That(Closeness.SameBits(sums, expectedSums), $"tile {tile}");
+            Assert.That(Closeness.SameBits(rescale, [.. expected.Select(head => head.Rescale)]), $"tile {tile}");
+            for (var head = 0; head < Heads; head++)
+            {
+                Assert.That(
+                    weights.AsSpan(head * LatentKernels.WeightStride, width).ToArray(),
+                    Is.EqualTo(expected[head].Weights), $"tile {tile}, head {head}");
+            }
+        }
     }
 
     [Test]

@@ -1,8 +1,13 @@
+using System.Runtime.Intrinsics;
+using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Kernels.Reference;
 
 namespace Kimi.Mooncake.Kernels.Tests;
 
-/// <summary>The two products of absorbed attention in bfloat16 as they are defined, one value at a time.</summary>
+/// <summary>
+/// The two products of absorbed attention in bfloat16, and the softmax between them, as they are defined: one value at
+/// a time.
+/// </summary>
 internal static class LatentOracle
 {
     private const int Lanes = 16;
@@ -17,15 +22,30 @@ internal static class LatentOracle
                 query.Slice(2 * pair, 2), key.Slice(2 * pair, 2), lanes[pair % Lanes]);
         }
 
-        for (var half = Lanes / 2; half > 0; half /= 2)
+        return Total(lanes);
+    }
+
+    /// <summary>Advances a maximum and a sum by a tile; the weights, and the factor of what was before.</summary>
+    internal static (ushort[] Weights, float Rescale) Weigh(float[] scores, float scale, ref float max, ref float sum)
+    {
+        var (before, lanes, odd) = (max, new float[Lanes], new float[Lanes]);
+        max = MathF.Max(max, scores.Max() * scale);
+        var weights = new ushort[scores.Length];
+        for (var key = 0; key < scores.Length; key++)
         {
-            for (var lane = 0; lane < half; lane++)
-            {
-                lanes[lane] += lanes[lane + half];
-            }
+            var weight = Power(MathF.FusedMultiplyAdd(scores[key], scale, -max));
+            (key / Lanes % 2 == 0 ? lanes : odd)[key % Lanes] += weight;
+            weights[key] = weight < MathF.Pow(2, -40) ? (ushort)0 : Bf16Chain.Round(weight);
         }
 
-        return lanes[0];
+        for (var lane = 0; lane < Lanes; lane++)
+        {
+            lanes[lane] += odd[lane];
+        }
+
+        var rescale = Power(before - max);
+        sum = (sum * rescale) + Total(lanes);
+        return (weights, rescale);
     }
 
     /// <summary>A chain over keys by pairs, the odd key first, and what was before it times a factor.</summary>
@@ -39,5 +59,21 @@ internal static class LatentOracle
         }
 
         return MathF.FusedMultiplyAdd(rescale, before, Bf16Chain.Sum(weights, column16));
+    }
+
+    private static float Power(float exponent) => VectorMath.Exp2(Vector512.Create(exponent)).ToScalar();
+
+    /// <summary>Halves of the lanes are added to halves.</summary>
+    private static float Total(float[] lanes)
+    {
+        for (var half = Lanes / 2; half > 0; half /= 2)
+        {
+            for (var lane = 0; lane < half; lane++)
+            {
+                lanes[lane] += lanes[lane + half];
+            }
+        }
+
+        return lanes[0];
     }
 }

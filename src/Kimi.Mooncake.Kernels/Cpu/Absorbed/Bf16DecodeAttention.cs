@@ -191,7 +191,6 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
             Kv = _kv,
             Layer = _layer,
             Table = _tables + _rows[row].TableOffset,
-            RangeEnd = Math.Min(start + DecodeRanges.RangeKeys, _rows[row].ContextLength),
             Queries = Queries(row, first * Group),
             QueryStride = _queryStride,
             Latents = _shape.LatentRank,
@@ -203,11 +202,30 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
             WeightSums = maxima + PaddedHeads + (first * Group),
             Scratch = _members + (member * _memberStride),
         };
-        for (; start < tile.RangeEnd; start += LatentKernels.TileKeys)
+        for (var rangeEnd = RangeEnd(index); start < rangeEnd; start += LatentKernels.TileKeys)
         {
-            tile.Start = start;
+            (tile.Start, tile.Count) = (start, Math.Min(LatentKernels.TileKeys, rangeEnd - start));
+            SetNext(ref tile, task, start + tile.Count, rangeEnd);
             _tiles.Attend(tile);
         }
+    }
+
+    private int RangeEnd(int range) =>
+        Math.Min(_ranges[range].Start + DecodeRanges.RangeKeys, _rows[_ranges[range].Row].ContextLength);
+
+    /// <summary>The tile that follows, in the range or in that of the next task.</summary>
+    private void SetNext(ref LatentTile tile, int task, int next, int rangeEnd)
+    {
+        tile.NextTable = tile.Table;
+        if (next == rangeEnd && task + 1 < _ranges.Count * _splits)
+        {
+            var range = (task + 1) / _splits;
+            (var row, next) = _ranges[range];
+            tile.NextTable = _tables + _rows[row].TableOffset;
+            rangeEnd = RangeEnd(range);
+        }
+
+        (tile.NextStart, tile.NextCount) = (next, Math.Min(LatentKernels.TileKeys, rangeEnd - next));
     }
 
     /// <summary>All rows' results of a head: ranges merged, then raised from the latent space.</summary>

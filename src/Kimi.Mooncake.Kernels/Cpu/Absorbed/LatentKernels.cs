@@ -14,8 +14,11 @@ internal unsafe struct LatentRun
     /// <summary>Pairs, at least 1.</summary>
     internal long Pairs;
 
-    /// <summary>Bytes from here to rows that will be read next, to be brought near; 0 for none.</summary>
-    internal long AheadBytes;
+    /// <summary>Memory that will be read next, of which a step of the routines brings a byte's line near.</summary>
+    internal byte* Ahead;
+
+    /// <summary>How far that advances with each step.</summary>
+    internal long AheadStepBytes;
 }
 
 /// <summary>What scores of eight heads take; the routine knows these offsets.</summary>
@@ -29,6 +32,8 @@ internal unsafe struct LatentScores
     internal long KeyGroups;
     internal float* Scores;
     internal long ScoreStrideBytes;
+    internal byte* Ahead;
+    internal long AheadStepBytes;
 }
 
 /// <summary>What weighted sums of eight heads take; the routine knows these offsets.</summary>
@@ -79,7 +84,10 @@ internal sealed unsafe class LatentKernels
     private static readonly Lazy<MachineCode> ScoreCode = new(() => new MachineCode(LatentScoreRoutine.Write));
     private static readonly Lazy<MachineCode> SumCode = new(() => new MachineCode(LatentSumRoutine.Write));
 
+    private static readonly Lazy<MachineCode> WeightCode = new(() => new MachineCode(LatentSoftmaxRoutine.Write));
+
     private readonly MachineCode? _scores;
+    private readonly MachineCode? _weights;
     private readonly MachineCode? _sums;
 
     /// <param name="path">A path that this machine has.</param>
@@ -87,7 +95,7 @@ internal sealed unsafe class LatentKernels
     {
         if (path >= InstructionPath.Avx512)
         {
-            (_scores, _sums) = (ScoreCode.Value, SumCode.Value);
+            (_scores, _weights, _sums) = (ScoreCode.Value, WeightCode.Value, SumCode.Value);
         }
     }
 
@@ -106,6 +114,10 @@ internal sealed unsafe class LatentKernels
         return least;
     }
 
+    /// <summary>Steps of <see cref="Score"/>, each of which brings memory near.</summary>
+    internal static long ScoreSteps(int keys, long steps) =>
+        ((keys / KeyGroup) + (keys % KeyGroup)) * LatentScoreRoutine.Tiles * steps;
+
     /// <summary><c>scores[h][p] = queries[h] . keys[p]</c> for eight heads.</summary>
     /// <param name="call">Everything but the groups; scores have room for three more than there are.</param>
     /// <param name="keys">Keys.</param>
@@ -123,6 +135,7 @@ internal sealed unsafe class LatentKernels
         // The last ones alone, as there may be nothing readable behind them.
         call.Keys += whole * KeyGroup * call.KeyStrideBytes;
         call.Scores += whole * KeyGroup;
+        call.Ahead += ScoreSteps(whole * KeyGroup, call.Steps) * call.AheadStepBytes;
         call.KeyGroups = 1;
         for (var key = whole * KeyGroup; key < keys; key++)
         {
@@ -131,6 +144,23 @@ internal sealed unsafe class LatentKernels
             Run(single, queryExponent, keyExponent);
             call.Keys += call.KeyStrideBytes;
             call.Scores++;
+            call.Ahead += ScoreSteps(1, call.Steps) * call.AheadStepBytes;
+        }
+    }
+
+    /// <summary>
+    /// Scores of eight heads to weights: <c>2^(scores[h][p] * scale - max[h])</c>, zero below 2^-40 and rounded, where
+    /// the maximum is that of all tiles up to this. Scores are written over.
+    /// </summary>
+    internal void Weigh(LatentWeights call)
+    {
+        if (_weights is not null)
+        {
+            _weights.Call(&call);
+        }
+        else
+        {
+            LatentSoftmax.Weigh(call);
         }
     }
 

@@ -9,11 +9,18 @@ namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
 /// </summary>
 internal static class LatentScoreRoutine
 {
+    /// <summary>Tiles of four heads that a group of keys takes.</summary>
+    internal const int Tiles = LatentKernels.Heads / Side;
+
     private const int Side = 4;
     private const int VectorBytes = 64;
     private const int PointerBytes = 8;
     private const int FirstQuery = 4;
     private const int FirstSum = 16;
+
+    // Arguments that stay in memory.
+    private const int KeyGroupsAt = 5 * PointerBytes;
+    private const int ScoreStrideAt = 7 * PointerBytes;
 
     private static readonly AssemblerRegister64[] Saved = [rbx, rbp, r12, r13, r14, r15];
 
@@ -27,11 +34,11 @@ internal static class LatentScoreRoutine
 
     private static AssemblerRegister64 Steps => r9;
 
-    private static AssemblerRegister64 KeyGroups => r10;
+    private static AssemblerRegister64 Far => r10;
 
     private static AssemblerRegister64 Scores => r11;
 
-    private static AssemblerRegister64 ScoreStride => rax;
+    private static AssemblerRegister64 FarStep => rax;
 
     private static AssemblerRegister64 ThreeQueries => rbx;
 
@@ -55,12 +62,17 @@ internal static class LatentScoreRoutine
             c.push(register);
         }
 
-        AssemblerRegister64[] arguments =
-            [Queries, QueryStride, Keys, KeyStride, Steps, KeyGroups, Scores, ScoreStride];
+        AssemblerRegister64?[] arguments =
+            [Queries, QueryStride, Keys, KeyStride, Steps, null, Scores, null, Far, FarStep];
         for (var i = 0; i < arguments.Length; i++)
         {
-            c.mov(arguments[i], __qword_ptr[rdi + (i * PointerBytes)]);
+            if (arguments[i] is { } register)
+            {
+                c.mov(register, __qword_ptr[rdi + (i * PointerBytes)]);
+            }
         }
+
+        c.push(rdi);
 
         c.lea(ThreeQueries, __[QueryStride + (QueryStride * 2)]);
         c.lea(ThreeKeys, __[KeyStride + (KeyStride * 2)]);
@@ -70,13 +82,17 @@ internal static class LatentScoreRoutine
         c.mov(ScoreAt, Scores);
         WriteTile(c, 0);
         c.lea(QueryAt, __[Queries + (QueryStride * 4)]);
-        c.lea(ScoreAt, __[Scores + (ScoreStride * 4)]);
+        c.mov(KeyAt, __qword_ptr[rsp]);
+        c.mov(KeyAt, __qword_ptr[KeyAt + ScoreStrideAt]);
+        c.lea(ScoreAt, __[Scores + (KeyAt * 4)]);
         WriteTile(c, Side / 2);
         c.lea(Keys, __[Keys + (KeyStride * 4)]);
         c.add(Scores, Side * sizeof(float));
-        c.dec(KeyGroups);
+        c.mov(KeyAt, __qword_ptr[rsp]);
+        c.dec(__qword_ptr[KeyAt + KeyGroupsAt]);
         c.jne(group);
 
+        c.pop(rdi);
         c.vzeroupper();
         foreach (var register in Saved.Reverse())
         {
@@ -93,7 +109,9 @@ internal static class LatentScoreRoutine
 
     private static AssemblerRegisterZMM Query(int head) => GeneratedRegisters.Vector(FirstQuery + head);
 
-    /// <summary>Four heads by four keys; two of the next four keys are brought near meanwhile.</summary>
+    /// <summary>
+    /// Four heads by four keys; two of the next four keys, and what comes after this tile, are brought near meanwhile.
+    /// </summary>
     private static void WriteTile(Assembler c, int firstAhead)
     {
         for (var i = 0; i < Side * Side; i++)
@@ -122,6 +140,7 @@ internal static class LatentScoreRoutine
         c.vmovups(Query(3), __zmmword_ptr[QueryAt + ThreeQueries]);
         c.prefetcht0(__byte_ptr[AheadAt]);
         c.prefetcht0(__byte_ptr[AheadAt + KeyStride]);
+        c.prefetcht1(__byte_ptr[Far]);
         for (var head = 0; head < Side; head++)
         {
             for (var key = 0; key < Side; key++)
@@ -133,13 +152,16 @@ internal static class LatentScoreRoutine
         c.add(QueryAt, VectorBytes);
         c.add(KeyAt, VectorBytes);
         c.add(AheadAt, VectorBytes);
+        c.add(Far, FarStep);
         c.dec(StepsLeft);
         c.jne(step);
         WriteReduction(c);
-        c.lea(StepsLeft, __[ScoreStride + (ScoreStride * 2)]);
+        c.mov(KeyAt, __qword_ptr[rsp]);
+        c.mov(KeyAt, __qword_ptr[KeyAt + ScoreStrideAt]);
+        c.lea(StepsLeft, __[KeyAt + (KeyAt * 2)]);
         c.vmovups(__xmmword_ptr[ScoreAt], xmm0);
-        c.vextractf32x4(__xmmword_ptr[ScoreAt + ScoreStride], zmm0, 1);
-        c.vextractf32x4(__xmmword_ptr[ScoreAt + (ScoreStride * 2)], zmm0, 2);
+        c.vextractf32x4(__xmmword_ptr[ScoreAt + KeyAt], zmm0, 1);
+        c.vextractf32x4(__xmmword_ptr[ScoreAt + (KeyAt * 2)], zmm0, 2);
         c.vextractf32x4(__xmmword_ptr[ScoreAt + StepsLeft], zmm0, 3);
     }
 

@@ -20,6 +20,9 @@ internal static unsafe class LatentSumRoutine
     private const int FirstSum = 16;
     private const int Quarter = 4;
     private const int Lanes = 16;
+    private const int SumStrideAt = 4 * PointerBytes;
+    private const int AheadAt = 3 * PointerBytes;
+    private const int AheadStepAt = 4 * PointerBytes;
 
     private static readonly AssemblerRegister64[] Saved = [rbx, rbp, r12, r13, r14, r15];
 
@@ -45,7 +48,7 @@ internal static unsafe class LatentSumRoutine
 
     private static AssemblerRegister64 Sums => r12;
 
-    private static AssemblerRegister64 SumStride => r13;
+    private static AssemblerRegister64 AheadStep => r13;
 
     private static AssemblerRegister64 BlocksLeft => r14;
 
@@ -62,7 +65,7 @@ internal static unsafe class LatentSumRoutine
         }
 
         AssemblerRegister64?[] arguments =
-            [null, null, null, Sums, SumStride, Rescale, BlocksLeft, PairStride];
+            [null, null, null, Sums, null, Rescale, BlocksLeft, PairStride];
         for (var i = 0; i < arguments.Length; i++)
         {
             if (arguments[i] is { } register)
@@ -88,11 +91,13 @@ internal static unsafe class LatentSumRoutine
         c.add(First, Offset);
         c.mov(SecondOffset, __qword_ptr[Run + PointerBytes]);
         c.mov(PairsLeft, __qword_ptr[Run + (2 * PointerBytes)]);
-        c.mov(Ahead, __qword_ptr[Run + (3 * PointerBytes)]);
+        c.mov(Ahead, __qword_ptr[Run + AheadAt]);
+        c.mov(AheadStep, __qword_ptr[Run + AheadStepAt]);
         c.Label(ref pair);
         WritePair(c);
         c.dec(PairsLeft);
         c.jne(pair);
+        c.mov(__qword_ptr[Run + AheadAt], Ahead);
         c.add(Run, sizeof(LatentRun));
         c.dec(RunsLeft);
         c.jne(run);
@@ -136,8 +141,7 @@ internal static unsafe class LatentSumRoutine
         c.lea(Second, __[First + SecondOffset]);
         c.vmovups(zmm0, __zmmword_ptr[First]);
         c.vmovups(zmm1, __zmmword_ptr[Second]);
-        c.prefetcht1(__byte_ptr[First + Ahead]);
-        c.prefetcht1(__byte_ptr[Second + Ahead]);
+        c.prefetcht1(__byte_ptr[Ahead]);
         c.vpunpcklwd(zmm2, zmm0, zmm1);
         c.vpunpckhwd(zmm3, zmm0, zmm1);
         for (var head = 0; head < LatentKernels.Heads; head++)
@@ -150,6 +154,7 @@ internal static unsafe class LatentSumRoutine
         }
 
         c.add(First, PairStride);
+        c.add(Ahead, AheadStep);
         c.add(WeightAt, PairBytes);
     }
 
@@ -164,7 +169,7 @@ internal static unsafe class LatentSumRoutine
             c.vfmadd231ps(Sum(head, 1), zmm0, __zmmword_ptr[First + VectorBytes]);
             c.vmovups(__zmmword_ptr[First], Sum(head, 0));
             c.vmovups(__zmmword_ptr[First + VectorBytes], Sum(head, 1));
-            c.add(First, SumStride);
+            c.add(First, __qword_ptr[Arguments + SumStrideAt]);
         }
     }
 }

@@ -1,4 +1,4 @@
-using System.Runtime.Intrinsics;
+using System.Runtime.CompilerServices;
 using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
@@ -13,8 +13,15 @@ internal unsafe ref struct LatentTile
     /// <summary>First position, a multiple of the tile's size.</summary>
     internal int Start;
 
-    /// <summary>Where the range ends that the tile belongs to.</summary>
-    internal int RangeEnd;
+    /// <summary>Keys, at most a tile's.</summary>
+    internal int Count;
+
+    /// <summary>Block table and first position of the tile that this thread will probably work on next.</summary>
+    internal int* NextTable;
+    internal int NextStart;
+
+    /// <summary>Its keys; 0 if there is none.</summary>
+    internal int NextCount;
 
     /// <summary>Rows of bfloat16, zeros behind the values.</summary>
     internal ushort* Queries;
@@ -38,7 +45,6 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
 {
     private const int TileKeys = LatentKernels.TileKeys;
     private const int Group = LatentKernels.Heads;
-    private const int Lanes = MicroKernels.Lanes;
 
     // Room for three scores too many, and off each other's cache sets.
     private const int ScoreStride = TileKeys + 32;
@@ -48,7 +54,7 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
 
     // A tile has as many runs as it has blocks, and one for its last row if that has no partner.
     private const int RunsMax = (TileKeys / KvLayout.BlockTokensMin) + 1;
-    private const float WeightMin = 9.094947e-13f;
+    private const int LineBytes = 64;
 
     /// <summary>The products.</summary>
     internal LatentKernels Kernels => kernels;
@@ -61,15 +67,16 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
         checked((values + LatentKernels.StepValues - 1) / LatentKernels.StepValues * LatentKernels.StepValues);
 
     /// <summary>Advances the state of all heads by a tile.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal void Attend(in LatentTile tile)
     {
-        var count = Math.Min(TileKeys, tile.RangeEnd - tile.Start);
         var runs = stackalloc LatentRun[RunsMax];
         var rows = stackalloc int[RunsMax];
-        var decoded = (ushort*)(tile.Scratch + ScoreValues + WeightValues + RescaleValues);
-        var isInPlace = IsInPlace(tile);
-        var stride = isInPlace ? tile.Kv.Layout.BytesPerTokenAndLayer : (long)tile.QueryStride * sizeof(ushort);
-        var runCount = isInPlace ? CutBlocks(tile, count, runs, rows) : Decode(tile, count, decoded, runs, rows);
+        var decoded = IsInPlace(tile)
+            ? null
+            : (ushort*)(tile.Scratch + ScoreValues + WeightValues + RescaleValues);
+        var stride = decoded == null ? tile.Kv.Layout.BytesPerTokenAndLayer : (long)tile.QueryStride * sizeof(ushort);
+        var runCount = CutBlocks(tile, decoded, runs, rows);
         var exponent = LatentChains.ExponentMax;
         for (var run = 0; run < runCount; run++)
         {
@@ -80,7 +87,7 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
         for (var group = 0; group < tile.Groups; group++)
         {
             Score(tile, group, runs, rows, runCount, stride, exponent);
-            Weigh(tile, group, count);
+            Weigh(tile, group);
             kernels.Sum(
                 new LatentSums
                 {
@@ -94,34 +101,38 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
                     PairStrideBytes = 2 * stride,
                 },
                 exponent);
-            for (var run = 0; run < sumRuns; run++)
-            {
-                runs[run].AheadBytes = 0;
-            }
         }
     }
 
     private static bool IsInPlace(in LatentTile tile) => tile.Kv.Layout.ElementType == KvElementType.BF16
         && tile.Kv.Layout.ValuesPerTokenAndLayer == tile.QueryStride;
 
-    private static byte* Row(in LatentTile tile, int position)
+    private static byte* Row(in LatentTile tile, int* table, int position)
     {
         var (block, token) = Math.DivRem(position, tile.Kv.Layout.BlockTokens);
-        return tile.Kv.RowPointer(tile.Table[block], tile.Layer, token);
+        return tile.Kv.RowPointer(table[block], tile.Layer, token);
     }
 
-    /// <summary>Rows in place: a run for each block, which knows where the next tile's rows are.</summary>
-    private static int CutBlocks(in LatentTile tile, int count, LatentRun* runs, int* rows)
+    /// <summary>A run for each block: in place, or made bfloat16. Each brings as much of the next tile near.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static int CutBlocks(in LatentTile tile, ushort* decoded, LatentRun* runs, int* rows)
     {
         var (block, run) = (Math.Min(tile.Kv.Layout.BlockTokens, TileKeys), 0);
-        for (var key = 0; key < count; key += block)
+        for (var key = 0; key < tile.Count; key += block)
         {
-            rows[run] = Math.Min(block, count - key);
-            runs[run] = new LatentRun { First = Row(tile, tile.Start + key) };
-            var next = tile.Start + key + TileKeys;
-            if (next < tile.RangeEnd)
+            rows[run] = Math.Min(block, tile.Count - key);
+            var first = Row(tile, tile.Table, tile.Start + key);
+            if (decoded != null)
             {
-                runs[run].AheadBytes = Row(tile, next) - runs[run].First;
+                first = Decode(tile, first, rows[run], decoded + ((long)key * tile.QueryStride));
+            }
+
+            runs[run] = new LatentRun { First = first, Ahead = first };
+            if (key < tile.NextCount)
+            {
+                var bytes = Math.Min(block, tile.NextCount - key) * (long)tile.Kv.Layout.BytesPerTokenAndLayer;
+                runs[run].Ahead = Row(tile, tile.NextTable, tile.NextStart + key);
+                runs[run].AheadStepBytes = Math.Min((bytes / Steps(tile, rows[run])) + 1, LineBytes);
             }
 
             run++;
@@ -130,23 +141,27 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
         return run;
     }
 
-    /// <summary>Rows made bfloat16, one run of them.</summary>
-    private static int Decode(in LatentTile tile, int count, ushort* decoded, LatentRun* runs, int* rows)
+    /// <summary>Steps of both products over rows of a run, for all groups.</summary>
+    private static long Steps(in LatentTile tile, int rows) => tile.Groups
+        * (LatentKernels.ScoreSteps(rows, tile.QueryStride / LatentKernels.StepValues)
+            + ((rows + 1) / 2 * (tile.SumStride / LatentKernels.StepValues)));
+
+    /// <summary>Rows of a block made bfloat16.</summary>
+    private static byte* Decode(in LatentTile tile, byte* stored, int count, ushort* decoded)
     {
         var values = tile.Kv.Layout.ValuesPerTokenAndLayer;
         for (var key = 0; key < count; key++)
         {
             var target = decoded + ((long)key * tile.QueryStride);
-            KvRows.ToBf16(tile.Kv.Layout, Row(tile, tile.Start + key), target);
+            KvRows.ToBf16(tile.Kv.Layout, stored + ((long)key * tile.Kv.Layout.BytesPerTokenAndLayer), target);
             new Span<ushort>(target + values, tile.QueryStride - values).Clear();
         }
 
-        rows[0] = count;
-        runs[0] = new LatentRun { First = (byte*)decoded };
-        return 1;
+        return (byte*)decoded;
     }
 
     /// <summary>Counts the pairs of runs; a last row without a partner becomes a run, paired with itself.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static int Pair(LatentRun* runs, int* rows, int runCount, long stride)
     {
         for (var run = 0; run < runCount; run++)
@@ -171,6 +186,7 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
         return runCount + 1;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Score(
         in LatentTile tile, int group, LatentRun* runs, int* rows, int runCount, long stride, int exponent)
     {
@@ -190,35 +206,37 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
                     Steps = tile.QueryStride / LatentKernels.StepValues,
                     Scores = scores,
                     ScoreStrideBytes = ScoreStride * sizeof(float),
+                    Ahead = runs[run].Ahead,
+                    AheadStepBytes = runs[run].AheadStepBytes,
                 },
                 rows[run], queryExponent, exponent);
             scores += rows[run];
+            runs[run].Ahead += LatentKernels.ScoreSteps(rows[run], tile.QueryStride / LatentKernels.StepValues)
+                * runs[run].AheadStepBytes;
         }
     }
 
     /// <summary>Scores to rounded weights, and the factors of the sums before.</summary>
-    private void Weigh(in LatentTile tile, int group, int count)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void Weigh(in LatentTile tile, int group)
     {
-        var weights = (ushort*)(tile.Scratch + ScoreValues);
-        var rescale = tile.Scratch + ScoreValues + WeightValues;
-        var width = Padded(count);
-        for (var i = 0; i < Group; i++)
+        var width = Padded(tile.Count);
+        for (var head = 0; head < Group && width > tile.Count; head++)
         {
-            var head = (group * Group) + i;
-            var scores = tile.Scratch + (i * ScoreStride);
-            var before = tile.Maxima[head];
-            OnlineSoftmax.Advance(
-                scores, count, width, tile.Scale, tile.Maxima + head, tile.WeightSums + head, null, 0);
-            rescale[i] = VectorMath.Exp2(Vector512.Create(before - tile.Maxima[head])).ToScalar();
-            for (var key = 0; key < width; key += Lanes)
-            {
-                var weight = Vector512.Load(scores + key);
-                Vector512.ConditionalSelect(
-                    Vector512.LessThan(weight, Vector512.Create(WeightMin)), Vector512<float>.Zero, weight)
-                    .Store(scores + key);
-            }
-
-            ActivationRows.EncodeBf16(scores, width, weights + (i * LatentKernels.WeightStride), width);
+            new Span<float>(tile.Scratch + (head * ScoreStride) + tile.Count, width - tile.Count)
+                .Fill(float.NegativeInfinity);
         }
+
+        kernels.Weigh(new LatentWeights
+        {
+            Scores = tile.Scratch,
+            ScoreStrideBytes = ScoreStride * sizeof(float),
+            WeightBytes = width * sizeof(ushort),
+            Weights = (ushort*)(tile.Scratch + ScoreValues),
+            Maxima = tile.Maxima + (group * Group),
+            Sums = tile.WeightSums + (group * Group),
+            Rescale = tile.Scratch + ScoreValues + WeightValues,
+            Scale = tile.Scale,
+        });
     }
 }

@@ -1,4 +1,5 @@
 using Iced.Intel;
+using Kimi.Mooncake.Kernels.Cpu.Generated;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Bf16;
@@ -39,16 +40,6 @@ internal static class Bf16SoftmaxRoutine
     private const int VectorBytes = 64;
     private const int StepBytes = 2 * VectorBytes;
     private const int ScaleAt = 9 * PointerBytes;
-    private const byte ToNearest = 8; // Of vrndscaleps: whole numbers, halves to even, no exceptions.
-    private const byte GreaterThan = 30; // Of vcmpps: ordered, no exceptions.
-    private const byte SwapHalves = 0x4e;
-    private const byte SwapPairs = 0xb1;
-
-    // Above -127: whole exponents whose power of two is not zero.
-    private const float WholeMin = -126.5f;
-
-    private static readonly AssemblerRegisterZMM[] Coefficients = [zmm18, zmm19, zmm20, zmm21, zmm22, zmm23];
-
     private static AssemblerRegister64 Scores => rax;
 
     private static AssemblerRegister64 Rows => rcx;
@@ -71,10 +62,6 @@ internal static class Bf16SoftmaxRoutine
 
     private static AssemblerRegisterZMM Max => zmm9;
 
-    private static AssemblerRegisterZMM One => zmm10;
-
-    private static AssemblerRegisterZMM Least => zmm11;
-
     /// <summary>The routine; its argument is a <see cref="Bf16SoftmaxRows"/>.</summary>
     internal static void Write(Assembler c)
     {
@@ -87,13 +74,7 @@ internal static class Bf16SoftmaxRoutine
         }
 
         c.vbroadcastss(Scale, __dword_ptr[rdi + ScaleAt]);
-        for (var i = 0; i < Coefficients.Length; i++)
-        {
-            WriteConstant(c, Coefficients[i], VectorMath.Exp2Coefficients[i]);
-        }
-
-        WriteConstant(c, One, 1);
-        WriteConstant(c, Least, WholeMin);
+        SoftmaxCode.WriteConstants(c);
         var row = c.CreateLabel();
         c.Label(ref row);
         WriteMax(c);
@@ -108,12 +89,6 @@ internal static class Bf16SoftmaxRoutine
         c.vzeroupper();
         c.pop(Weights);
         c.ret();
-    }
-
-    private static void WriteConstant(Assembler c, AssemblerRegisterZMM register, float value)
-    {
-        c.mov(r11d, BitConverter.SingleToInt32Bits(value));
-        c.vpbroadcastd(register, r11d);
     }
 
     /// <summary>The new maximum everywhere in <see cref="Max"/>; the exponent that rescales in zmm2.</summary>
@@ -132,14 +107,7 @@ internal static class Bf16SoftmaxRoutine
         c.jmp(loop);
         c.Label(ref done);
         c.vmaxps(zmm0, zmm0, zmm1);
-        c.vextractf64x4(ymm1, zmm0, 1);
-        c.vmaxps(ymm0, ymm0, ymm1);
-        c.vextractf128(xmm1, ymm0, 1);
-        c.vmaxps(xmm0, xmm0, xmm1);
-        c.vpermilps(xmm1, xmm0, SwapHalves);
-        c.vmaxps(xmm0, xmm0, xmm1);
-        c.vpermilps(xmm1, xmm0, SwapPairs);
-        c.vmaxps(xmm0, xmm0, xmm1);
+        SoftmaxCode.WriteMaxOfLanes(c);
         c.vmulss(xmm0, xmm0, xmm8);
         c.vmovss(xmm1, __dword_ptr[Maxima]);
         c.vmaxss(xmm0, xmm0, xmm1);
@@ -162,8 +130,8 @@ internal static class Bf16SoftmaxRoutine
         c.vmovups(zmm1, __zmmword_ptr[Scores + At + VectorBytes]);
         c.vfmsub213ps(zmm0, Scale, Max);
         c.vfmsub213ps(zmm1, Scale, Max);
-        WritePower(c, zmm0, zmm4, zmm5);
-        WritePower(c, zmm1, zmm6, zmm7);
+        SoftmaxCode.WritePower(c, zmm0, zmm4, zmm5);
+        SoftmaxCode.WritePower(c, zmm1, zmm6, zmm7);
         c.vaddps(zmm14, zmm14, zmm0);
         c.vaddps(zmm15, zmm15, zmm1);
         c.vcvtne2ps2bf16(zmm0, zmm1, zmm0);
@@ -179,22 +147,15 @@ internal static class Bf16SoftmaxRoutine
     {
         var (loop, done) = (c.CreateLabel(), c.CreateLabel());
         c.vaddps(zmm0, zmm14, zmm15);
-        c.vextractf64x4(ymm1, zmm0, 1);
-        c.vaddps(ymm0, ymm0, ymm1);
-        c.vextractf128(xmm1, ymm0, 1);
-        c.vaddps(xmm0, xmm0, xmm1);
-        c.vpermilps(xmm1, xmm0, SwapHalves);
-        c.vaddps(xmm0, xmm0, xmm1);
-        c.vpermilps(xmm1, xmm0, SwapPairs);
-        c.vaddss(xmm0, xmm0, xmm1);
-        WritePower(c, zmm2, zmm4, zmm5);
+        SoftmaxCode.WriteSumOfLanes(c);
+        SoftmaxCode.WritePower(c, zmm2, zmm4, zmm5);
         c.vmovss(xmm1, __dword_ptr[Sums]);
         c.vmulss(xmm1, xmm1, xmm2);
         c.vaddss(xmm1, xmm1, xmm0);
         c.vmovss(__dword_ptr[Sums], xmm1);
 
         // Nothing changes where the maximum stays.
-        c.vucomiss(xmm2, xmm10);
+        c.vucomiss(xmm2, xmm10); // One.
         c.je(done);
         c.xor(r11d, r11d);
         c.Label(ref loop);
@@ -204,22 +165,5 @@ internal static class Bf16SoftmaxRoutine
         c.cmp(At, ValueBytes);
         c.jb(loop);
         c.Label(ref done);
-    }
-
-    /// <summary>2^x, as <see cref="VectorMath.Exp2"/>.</summary>
-    private static void WritePower(
-        Assembler c, AssemblerRegisterZMM x, AssemblerRegisterZMM whole, AssemblerRegisterZMM p)
-    {
-        c.vrndscaleps(whole, x, ToNearest);
-        c.vsubps(x, x, whole);
-        c.vmovaps(p, Coefficients[^1]);
-        for (var i = Coefficients.Length - 2; i >= 0; i--)
-        {
-            c.vfmadd213ps(p, x, Coefficients[i]);
-        }
-
-        c.vfmadd213ps(p, x, One);
-        c.vcmpps(k1, whole, Least, GreaterThan);
-        c.vscalefps(x.k1.z, p, whole);
     }
 }
