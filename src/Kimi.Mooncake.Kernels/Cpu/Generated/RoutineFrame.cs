@@ -4,7 +4,7 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Generated;
 
-/// <summary>What routines of <see cref="MachineCode"/> have in common: registers, their entry and their return.</summary>
+/// <summary>What routines of <see cref="MachineCode"/> have in common: registers, entry and return.</summary>
 internal static class RoutineFrame
 {
     private static readonly AssemblerRegisterZMM[] Vectors =

@@ -24,7 +24,9 @@ internal unsafe struct ByteStream
     /// <summary>Scale of each 32 inputs.</summary>
     internal float* Scales;
 
-    /// <summary>What the type wants of the sums of each 32 inputs: scaled where it has minima, of halves for Q6_K.</summary>
+    /// <summary>
+    /// The negated sums of each 32 inputs as the type wants them: scaled where it has minima, of halves for Q6_K.
+    /// </summary>
     internal void* Sums;
 
     /// <summary>Bytes from one row of <see cref="Scales"/> to the next; sums of halves have twice as many.</summary>

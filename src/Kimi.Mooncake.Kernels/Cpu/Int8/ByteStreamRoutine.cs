@@ -5,13 +5,13 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
 /// <summary>
-/// Writes the product of 1 to 8 rows of bytes with 16 stored rows at a time: a block of each is turned in registers, so
-/// that lanes are outputs, unpacked there and multiplied with every row. Weights go from memory to sums but through
-/// registers, and are unpacked once.
+/// Writes the product of 1 to 8 rows of bytes with 16 stored rows at a time: a block of each is turned in registers,
+/// so that lanes are outputs, unpacked there and multiplied with every row. Weights go from memory to sums through
+/// registers alone, and are unpacked once.
 /// </summary>
 /// <remarks>
-/// Vectors: 0 to 15 are the block's (<see cref="StreamBlock"/>), then a sum for each row, which are free between blocks,
-/// then a result for each row.
+/// Vectors: 0 to 15 are the block's (<see cref="StreamBlock"/>), then a sum for each row, which are free between
+/// blocks, then a result for each row.
 /// </remarks>
 internal sealed class ByteStreamRoutine
 {
@@ -50,21 +50,22 @@ internal sealed class ByteStreamRoutine
     private readonly Assembler _c;
     private readonly StreamBlock _block;
     private readonly int _rows;
+    private readonly int _stepsOfBlock;
     private int _asked;
     private int _steps;
 
-    private ByteStreamRoutine(Assembler c, TensorType type, int rows)
+    private ByteStreamRoutine(Assembler c, TensorType type, int rows, int stepsOfBlock)
     {
-        (_c, _rows) = (c, rows);
+        (_c, _rows, _stepsOfBlock) = (c, rows, stepsOfBlock);
         _block = StreamBlock.Of(type, this, c);
     }
 
     /// <summary>Lines that 16 stored blocks take, a part of one being one.</summary>
     private int BlockLines => ((_block.StoredBytes * StoredRows) + LineBytes - 1) / LineBytes;
 
-    /// <summary>Writes the routine for a type and a number of rows; its argument is a <see cref="ByteStream"/>.</summary>
+    /// <summary>Writes the routine for a type and a number of rows, which takes a <see cref="ByteStream"/>.</summary>
     internal static void Write(Assembler c, TensorType type, int rows) =>
-        new ByteStreamRoutine(c, type, rows).Write();
+        new ByteStreamRoutine(c, type, rows, StepsOfBlock(type, rows)).Write();
 
     /// <summary>Where bytes of scales that are kept with the arguments are.</summary>
     internal static AssemblerMemoryOperand Kept(int vector) =>
@@ -84,11 +85,12 @@ internal sealed class ByteStreamRoutine
                 _c.lea(Quad, __[(quad == 1 ? Stored : Quad) + (Stride * RowsOfQuad)]);
             }
 
-            load(quad, [first + offset, first + Stride + offset, first + (Stride * 2) + offset, first + Stride3 + offset]);
+            Ask();
+            load(quad, RowsFrom(first, offset));
         }
     }
 
-    /// <summary>Begins the sums of all rows: with zeros, or with the negated sum of inputs times a power of two.</summary>
+    /// <summary>Begins the sums of all rows: zeros, or the negated sum of inputs times a power of two.</summary>
     /// <param name="zeroShift">Logarithm of what stands for zero; 0 where nothing does.</param>
     /// <param name="part">Which 32 inputs of the block, or which 16 where those have sums of their own.</param>
     internal void BeginSums(int zeroShift, int part)
@@ -143,6 +145,17 @@ internal sealed class ByteStreamRoutine
         }
     }
 
+    /// <summary>Counts the steps of a block by writing one that nobody runs.</summary>
+    private static int StepsOfBlock(TensorType type, int rows)
+    {
+        var trial = new ByteStreamRoutine(new Assembler(64), type, rows, int.MaxValue);
+        trial._block.Write();
+        return trial._steps;
+    }
+
+    private static AssemblerMemoryOperand[] RowsFrom(AssemblerRegister64 first, int offset) =>
+        [first + offset, first + Stride + offset, first + (Stride * 2) + offset, first + Stride3 + offset];
+
     private static AssemblerRegisterZMM Sum(int row) => RoutineFrame.Vector(FirstSum + row);
 
     private static AssemblerRegisterZMM Result(int row) => RoutineFrame.Vector(FirstResult + row);
@@ -186,7 +199,6 @@ internal sealed class ByteStreamRoutine
         _c.Label(ref nextGroup);
         BeginGroup();
         _c.Label(ref nextBlock);
-        (_asked, _steps) = (0, 0);
         _block.Write();
         Advance();
         _c.dec(__qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.BlocksLeft))]);
@@ -252,11 +264,14 @@ internal sealed class ByteStreamRoutine
         _c.sub(Stored, Stride);
     }
 
-    /// <summary>Asks for the share of a step's lines of what comes next; a step is a vector of weights.</summary>
+    /// <summary>
+    /// Asks for a step's share of the lines that come next. Steps are what is loaded and what is multiplied: memory is
+    /// to have something to do all the time, and no more at once than it takes.
+    /// </summary>
     private void Ask()
     {
         _steps++;
-        var wanted = BlockLines * _steps / (_block.Values / sizeof(int));
+        var wanted = (long)BlockLines * _steps / _stepsOfBlock;
         for (; _asked < wanted; _asked++)
         {
             _c.prefetcht0(__byte_ptr[Ahead + (_asked * LineBytes)]);

@@ -5,8 +5,8 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
 /// <summary>
-/// Writes how a block of a type is turned and unpacked for <see cref="ByteStreamRoutine"/>. Vectors 0 to 15 are its own;
-/// those of sums are free while there are none.
+/// Writes how a block of a type is turned and unpacked for <see cref="ByteStreamRoutine"/>. Vectors 0 to 15 are its
+/// own; those of sums are free while there are none.
 /// </summary>
 internal abstract class StreamBlock(ByteStreamRoutine routine, Assembler c)
 {
