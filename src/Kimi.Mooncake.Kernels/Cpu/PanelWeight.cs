@@ -17,7 +17,7 @@ internal abstract unsafe class PanelWeight(int outputSize, int inputSize) : Line
     /// <summary>The form of inputs that panels are multiplied with.</summary>
     internal abstract ActivationForms Form { get; }
 
-    /// <summary>Bytes of scratch that a member of the team needs for <see cref="Multiply"/>.</summary>
+    /// <summary>Bytes of scratch that a member of the team needs for a product.</summary>
     internal abstract long ScratchBytes { get; }
 
     /// <summary>Panels that a task should take of a product of so many rows.</summary>
@@ -43,6 +43,24 @@ internal abstract unsafe class PanelWeight(int outputSize, int inputSize) : Line
     /// <param name="scratch"><see cref="ScratchBytes"/> bytes, aligned to 64.</param>
     internal abstract void Multiply(
         int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch);
+
+    /// <summary>The same, and who knows better than the weight what its thread reads afterwards says so.</summary>
+    /// <param name="panel">First panel.</param>
+    /// <param name="panels">Panels, at least 1.</param>
+    /// <param name="x">Inputs, which have <see cref="Form"/>.</param>
+    /// <param name="firstRow">First row of them.</param>
+    /// <param name="rows">Rows, at least 1.</param>
+    /// <param name="y">Receives the results.</param>
+    /// <param name="ldy">Values from one row of the results to the next.</param>
+    /// <param name="scratch"><see cref="ScratchBytes"/> bytes, aligned to 64.</param>
+    /// <param name="afterwards">A <see cref="PanelStart"/>, of any weight; null where nobody knows.</param>
+    internal virtual void Multiply(
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch,
+        byte* afterwards) =>
+        Multiply(panel, panels, x, firstRow, rows, y, ldy, scratch);
+
+    /// <summary>Where reading a panel begins; null where it makes no difference to know.</summary>
+    internal virtual byte* PanelStart(int panel) => null;
 
     internal static int Panels(long outputs) => checked((int)((outputs + PanelColumns - 1) / PanelColumns));
 }

@@ -118,8 +118,9 @@ internal sealed unsafe class DownJob : IDisposable
         var endRow = Math.Min(firstRow + _rowsPerRange, _y.Rows);
         var scratch = _members + (member * MemberStride);
         var panel = panelTask * _panelsPerTask;
-        foreach (ref readonly var group in _groups.AsSpan(0, _groupCount))
+        for (var g = 0; g < _groupCount; g++)
         {
+            ref readonly var group = ref _groups[g];
             var row = FirstFrom(group, firstRow);
             var end = FirstFrom(group, endRow);
             while (row < end)
@@ -135,13 +136,20 @@ internal sealed unsafe class DownJob : IDisposable
                     var stride = _panelsPerTask * Panel;
                     group.Down.Multiply(
                         panel, PanelsOf(panelTask), group.Inner, group.FirstInner + row, count, tile, stride,
-                        (byte*)scratch);
+                        (byte*)scratch, After(g, panelTask));
                     Add(group, row, count, panelTask, tile, stride);
                 }
 
                 row += count;
             }
         }
+    }
+
+    /// <summary>What is read after a group's panels: the next group's, then the first group's next ones.</summary>
+    private byte* After(int g, int panelTask)
+    {
+        var next = g + 1 < _groupCount ? panelTask : panelTask + 1;
+        return next < _panelTasks ? _groups[(g + 1) % _groupCount].Down.PanelStart(next * _panelsPerTask) : null;
     }
 
     /// <summary>The first of a group's rows that is <paramref name="row"/> of the batch or a later one.</summary>

@@ -119,6 +119,19 @@ internal sealed unsafe class GateUpJob : IDisposable
         _tasks[_count++] = task;
     }
 
+    /// <summary>What a member reads after a task: the next one's gate, or its share of what goes down.</summary>
+    private byte* After(int index, int member)
+    {
+        if (index + 1 < _count && _tasks[index + 1].Group >= _tasks[index].Group)
+        {
+            ref readonly var next = ref _tasks[index + 1];
+            return _groups[next.Group].Gate.PanelStart(next.Panel);
+        }
+
+        var down = _groups[0].Down;
+        return down.PanelStart((int)((long)member * down.PanelCount / _team.MemberCount));
+    }
+
     private void Multiply(int index, int member)
     {
         ref readonly var task = ref _tasks[index];
@@ -128,8 +141,11 @@ internal sealed unsafe class GateUpJob : IDisposable
         var stride = task.Panels * Panel;
         var first = group.FirstInput + task.Row;
         group.Gate.Multiply(
-            task.Panel, task.Panels, group.Inputs, first, task.Rows, gate, stride, (byte*)scratch);
-        group.Up.Multiply(task.Panel, task.Panels, group.Inputs, first, task.Rows, up, stride, (byte*)scratch);
+            task.Panel, task.Panels, group.Inputs, first, task.Rows, gate, stride, (byte*)scratch,
+            group.Up.PanelStart(task.Panel));
+        group.Up.Multiply(
+            task.Panel, task.Panels, group.Inputs, first, task.Rows, up, stride, (byte*)scratch,
+            After(index, member));
         var column = task.Panel * Panel;
         var columns = Math.Min(stride, group.Gate.OutputSize - column);
         for (var row = 0; row < task.Rows; row++)

@@ -3,7 +3,7 @@ using Kimi.Mooncake.Kernels.Cpu.Generated;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 
-/// <summary>Products of few rows of bytes with a stored matrix, without tiles: the generated routines of its type.</summary>
+/// <summary>Products of few rows of bytes with a stored matrix, without tiles: its type's generated routines.</summary>
 internal sealed unsafe class ByteStreams
 {
     private const int Alignment = 64;
@@ -65,8 +65,10 @@ internal sealed unsafe class ByteStreams
     /// <param name="y">Receives the results.</param>
     /// <param name="ldy">Values from one row of the results to the next.</param>
     /// <param name="scratch"><see cref="ScratchBytes"/> bytes.</param>
+    /// <param name="afterwards">What is asked for during the last group; null is the stored rows that follow.</param>
     internal void Multiply(
-        int firstOutput, int outputs, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
+        int firstOutput, int outputs, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch,
+        byte* afterwards)
     {
         var stream = (ByteStream*)(((nuint)scratch + Alignment - 1) & ~(nuint)(Alignment - 1));
         var groups = outputs / ByteStreamRoutine.StoredRows;
@@ -78,7 +80,9 @@ internal sealed unsafe class ByteStreams
             stream->Y = y + (group * ByteStreamRoutine.StoredRows);
             stream->YStride = ldy * sizeof(float);
             stream->Groups = step;
-            stream->Afterwards = At(Math.Min(first + (step * (long)ByteStreamRoutine.StoredRows), _stored.Rows - 1));
+            stream->Afterwards = afterwards != null && group + step == groups
+                ? afterwards
+                : At(Math.Min(first + (step * (long)ByteStreamRoutine.StoredRows), _stored.Rows - 1));
             if (_scaleBlocks != 0)
             {
                 stream->Table = (float*)((byte*)stream + ByteStreamRoutine.FrameBytes);

@@ -67,14 +67,22 @@ internal sealed unsafe class Int8Weight : PanelWeight
         return Math.Clamp(PanelCount / TasksOfSmallWeight, 1, enough);
     }
 
+    internal override byte* PanelStart(int panel) => _stored.At((long)panel * PanelColumns, 0);
+
     internal override void Multiply(
-        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch) =>
+        Multiply(panel, panels, x, firstRow, rows, y, ldy, scratch, null);
+
+    internal override void Multiply(
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch,
+        byte* afterwards)
     {
         if (_stream is not null && rows <= ByteStreamRoutine.RowsMax)
         {
             // Only whole panels are streamed.
             var whole = Math.Clamp((OutputSize / PanelColumns) - panel, 0, panels);
-            _stream.Multiply(panel * PanelColumns, whole * PanelColumns, x, firstRow, rows, y, ldy, scratch);
+            _stream.Multiply(
+                panel * PanelColumns, whole * PanelColumns, x, firstRow, rows, y, ldy, scratch, afterwards);
             panel += whole;
             panels -= whole;
             y += whole * PanelColumns;
