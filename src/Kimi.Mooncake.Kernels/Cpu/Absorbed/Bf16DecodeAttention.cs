@@ -19,9 +19,6 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
     // Members' working memory begins at a line.
     private const int StrideValues = 32;
 
-    // Tasks for each thread that even out by themselves.
-    private const int TasksPerMember = 4;
-
     private readonly WorkerTeam _team;
     private readonly LatentTiles _tiles;
     private readonly TeamTask _absorb;
@@ -81,7 +78,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         _groups = (_shape.HeadCount + Group - 1) / Group;
         _queryStride = LatentTiles.Padded(_shape.LatentRank + _shape.RopeDimension);
         _sumStride = LatentTiles.Padded(_shape.LatentRank);
-        _splits = Splits();
+        _splits = _ranges.Parts(_groups, _team.MemberCount);
         TakeScratch(rows.Length);
         fixed (int* tables = blockTables)
         fixed (DecodeRow* rowData = rows)
@@ -114,20 +111,6 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         _memberScratch.Dispose();
     }
 
-    /// <summary>Parts of a range's heads that are own tasks, so that few ranges keep all threads busy.</summary>
-    private int Splits()
-    {
-        var members = _team.MemberCount;
-        var splits = 1;
-        while (splits < _groups && _ranges.Count * splits % members != 0
-            && _ranges.Count * splits < TasksPerMember * members)
-        {
-            splits = Math.Min(2 * splits, _groups);
-        }
-
-        return splits;
-    }
-
     private void TakeScratch(int rows)
     {
         // Latents of a head's rows, and outputs where they do not fit where they belong.
@@ -145,6 +128,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
     /// <summary>All rows' queries of a head in the latent space, the rotated part behind, rounded; zeros.</summary>
     private void AbsorbTask(int head, int member)
     {
+        BringFirstTileNear(head, member);
         if (head >= _shape.HeadCount)
         {
             for (var row = 0; row < _q.Rows; row++)
@@ -169,6 +153,21 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         }
     }
 
+    /// <summary>A share of the first tile that a member will attend to.</summary>
+    private void BringFirstTileNear(int head, int member)
+    {
+        var members = _team.MemberCount;
+        var share = head - TeamBoard.FirstOf(member, members, PaddedHeads);
+        var shares = PaddedHeads / members;
+        var task = TeamBoard.FirstOf(member, members, _ranges.Count * _splits);
+        if ((uint)share < shares)
+        {
+            var tile = new LatentTile { Kv = _kv, Layer = _layer, RowBytes = _kv.Layout.BytesPerTokenAndLayer };
+            SetNext(ref tile, task);
+            LatentTiles.BringNear(tile, share, shares);
+        }
+    }
+
     /// <summary>Some heads over one range of one row.</summary>
     private void AttendTask(int task, int member)
     {
@@ -190,6 +189,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         {
             Kv = _kv,
             Layer = _layer,
+            RowBytes = _kv.Layout.BytesPerTokenAndLayer,
             Table = _tables + _rows[row].TableOffset,
             Queries = Queries(row, first * Group),
             QueryStride = _queryStride,
@@ -205,7 +205,18 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         for (var rangeEnd = RangeEnd(index); start < rangeEnd; start += LatentKernels.TileKeys)
         {
             (tile.Start, tile.Count) = (start, Math.Min(LatentKernels.TileKeys, rangeEnd - start));
-            SetNext(ref tile, task, start + tile.Count, rangeEnd);
+            var next = start + tile.Count;
+            if (next < rangeEnd)
+            {
+                tile.NextTable = tile.Table;
+                tile.NextStart = next;
+                tile.NextCount = Math.Min(LatentKernels.TileKeys, rangeEnd - next);
+            }
+            else
+            {
+                SetNext(ref tile, task + 1);
+            }
+
             _tiles.Attend(tile);
         }
     }
@@ -213,19 +224,17 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
     private int RangeEnd(int range) =>
         Math.Min(_ranges[range].Start + DecodeRanges.RangeKeys, _rows[_ranges[range].Row].ContextLength);
 
-    /// <summary>The tile that follows, in the range or in that of the next task.</summary>
-    private void SetNext(ref LatentTile tile, int task, int next, int rangeEnd)
+    /// <summary>The first tile of a task comes next, if there is such a task.</summary>
+    private void SetNext(ref LatentTile tile, int task)
     {
-        tile.NextTable = tile.Table;
-        if (next == rangeEnd && task + 1 < _ranges.Count * _splits)
+        tile.NextCount = 0;
+        if (task < _ranges.Count * _splits)
         {
-            var range = (task + 1) / _splits;
-            (var row, next) = _ranges[range];
+            var range = task / _splits;
+            (var row, tile.NextStart) = _ranges[range];
             tile.NextTable = _tables + _rows[row].TableOffset;
-            rangeEnd = RangeEnd(range);
+            tile.NextCount = Math.Min(LatentKernels.TileKeys, RangeEnd(range) - tile.NextStart);
         }
-
-        (tile.NextStart, tile.NextCount) = (next, Math.Min(LatentKernels.TileKeys, rangeEnd - next));
     }
 
     /// <summary>All rows' results of a head: ranges merged, then raised from the latent space.</summary>

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Kimi.Mooncake.Kernels.Cpu.Generated;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
@@ -103,6 +104,7 @@ internal sealed unsafe class LatentKernels
     /// The least exponent of the values of rows, for <see cref="Score"/> and <see cref="Sum"/>; anything where it is
     /// not needed.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal int Exponent(byte* rows, long strideBytes, int count, int values)
     {
         var least = LatentChains.ExponentMax;
@@ -115,6 +117,7 @@ internal sealed unsafe class LatentKernels
     }
 
     /// <summary>Steps of <see cref="Score"/>, each of which brings memory near.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static long ScoreSteps(int keys, long steps) =>
         ((keys / KeyGroup) + (keys % KeyGroup)) * LatentScoreRoutine.Tiles * steps;
 
@@ -123,6 +126,7 @@ internal sealed unsafe class LatentKernels
     /// <param name="keys">Keys.</param>
     /// <param name="queryExponent">Least exponent of the queries.</param>
     /// <param name="keyExponent">Least exponent of the keys.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal void Score(LatentScores call, int keys, int queryExponent, int keyExponent)
     {
         var whole = keys / KeyGroup;
@@ -152,6 +156,7 @@ internal sealed unsafe class LatentKernels
     /// Scores of eight heads to weights: <c>2^(scores[h][p] * scale - max[h])</c>, zero below 2^-40 and rounded, where
     /// the maximum is that of all tiles up to this. Scores are written over.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal void Weigh(LatentWeights call)
     {
         if (_weights is not null)
@@ -168,6 +173,7 @@ internal sealed unsafe class LatentKernels
     /// <c>sums[h][j] = sums[h][j] * rescale[h] + sum over keys of weights[h][key] * rows[key][j]</c> for eight heads,
     /// in blocks of 32 whose order <see cref="CopyOrdered"/> undoes.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     internal void Sum(LatentSums call, int keyExponent)
     {
         if (_sums is not null)
@@ -197,6 +203,7 @@ internal sealed unsafe class LatentKernels
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void Run(LatentScores call, int queryExponent, int keyExponent)
     {
         if (_scores is not null)

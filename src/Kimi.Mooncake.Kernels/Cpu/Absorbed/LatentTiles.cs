@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
@@ -9,6 +10,9 @@ internal unsafe ref struct LatentTile
     internal PagedKvMemory Kv;
     internal int Layer;
     internal int* Table;
+
+    /// <summary>Bytes of a cached row.</summary>
+    internal long RowBytes;
 
     /// <summary>First position, a multiple of the tile's size.</summary>
     internal int Start;
@@ -63,8 +67,27 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
     internal static long ScratchValues(int queryStride) =>
         ScoreValues + WeightValues + RescaleValues + ((long)TileKeys * queryStride / 2);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static int Padded(int values) =>
         checked((values + LatentKernels.StepValues - 1) / LatentKernels.StepValues * LatentKernels.StepValues);
+
+    /// <summary>Brings a share of a tile that is not decoded near: rows of each block.</summary>
+    /// <param name="tile">Whose next tile is meant.</param>
+    /// <param name="share">Which share.</param>
+    /// <param name="shares">How many.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    internal static void BringNear(in LatentTile tile, int share, int shares)
+    {
+        var (first, end) = (tile.NextCount * share / shares, tile.NextCount * (share + 1) / shares);
+        for (var key = first; key < end && Sse.IsSupported; key++)
+        {
+            var row = Row(tile, tile.NextTable, tile.NextStart + key);
+            for (var offset = 0L; offset < tile.RowBytes; offset += LineBytes)
+            {
+                Sse.Prefetch1(row + offset);
+            }
+        }
+    }
 
     /// <summary>Advances the state of all heads by a tile.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -75,7 +98,7 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
         var decoded = IsInPlace(tile)
             ? null
             : (ushort*)(tile.Scratch + ScoreValues + WeightValues + RescaleValues);
-        var stride = decoded == null ? tile.Kv.Layout.BytesPerTokenAndLayer : (long)tile.QueryStride * sizeof(ushort);
+        var stride = decoded == null ? tile.RowBytes : (long)tile.QueryStride * sizeof(ushort);
         var runCount = CutBlocks(tile, decoded, runs, rows);
         var exponent = LatentChains.ExponentMax;
         for (var run = 0; run < runCount; run++)
@@ -104,9 +127,11 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool IsInPlace(in LatentTile tile) => tile.Kv.Layout.ElementType == KvElementType.BF16
         && tile.Kv.Layout.ValuesPerTokenAndLayer == tile.QueryStride;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static byte* Row(in LatentTile tile, int* table, int position)
     {
         var (block, token) = Math.DivRem(position, tile.Kv.Layout.BlockTokens);
@@ -130,7 +155,7 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
             runs[run] = new LatentRun { First = first, Ahead = first };
             if (key < tile.NextCount)
             {
-                var bytes = Math.Min(block, tile.NextCount - key) * (long)tile.Kv.Layout.BytesPerTokenAndLayer;
+                var bytes = Math.Min(block, tile.NextCount - key) * tile.RowBytes;
                 runs[run].Ahead = Row(tile, tile.NextTable, tile.NextStart + key);
                 runs[run].AheadStepBytes = Math.Min((bytes / Steps(tile, rows[run])) + 1, LineBytes);
             }
@@ -142,18 +167,20 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
     }
 
     /// <summary>Steps of both products over rows of a run, for all groups.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static long Steps(in LatentTile tile, int rows) => tile.Groups
         * (LatentKernels.ScoreSteps(rows, tile.QueryStride / LatentKernels.StepValues)
             + ((rows + 1) / 2 * (tile.SumStride / LatentKernels.StepValues)));
 
     /// <summary>Rows of a block made bfloat16.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static byte* Decode(in LatentTile tile, byte* stored, int count, ushort* decoded)
     {
         var values = tile.Kv.Layout.ValuesPerTokenAndLayer;
         for (var key = 0; key < count; key++)
         {
             var target = decoded + ((long)key * tile.QueryStride);
-            KvRows.ToBf16(tile.Kv.Layout, stored + ((long)key * tile.Kv.Layout.BytesPerTokenAndLayer), target);
+            KvRows.ToBf16(tile.Kv.Layout, stored + (key * tile.RowBytes), target);
             new Span<ushort>(target + values, tile.QueryStride - values).Clear();
         }
 
@@ -175,7 +202,8 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
             return runCount;
         }
 
-        var single = new LatentRun { First = runs[last].First + ((rows[last] - 1) * stride), Pairs = 1 };
+        var row = runs[last].First + ((rows[last] - 1) * stride);
+        var single = new LatentRun { First = row, Pairs = 1, Ahead = row };
         if (runs[last].Pairs == 0)
         {
             runs[last] = single;

@@ -64,14 +64,19 @@ internal sealed unsafe class TeamBoard : IDisposable
         for (var member = 0; member < _members; member++)
         {
             // The caller's first task is taken at once: taking it later would wait for these words to arrive.
-            var first = member == 0 ? 1 : FirstOf(member, tasks);
+            var first = member == 0 ? 1 : (ulong)FirstOf(member, _members, tasks);
             Volatile.Write(
                 ref *Range(member),
-                ((number & NumberMask) << NumberShift) | (FirstOf(member + 1, tasks) << TaskBits) | first);
+                ((number & NumberMask) << NumberShift) | ((ulong)FirstOf(member + 1, _members, tasks) << TaskBits)
+                    | first);
         }
 
         return 1;
     }
+
+    /// <summary>The first task of a member's range; rounded up, so that the caller has at least one.</summary>
+    internal static int FirstOf(int member, int members, int tasks) =>
+        (int)((((long)tasks * member) + members - 1) / members);
 
     /// <summary>The next task of a member's own range.</summary>
     internal bool TryTakeOwn(int member, uint number, out int task)
@@ -134,9 +139,6 @@ internal sealed unsafe class TeamBoard : IDisposable
 
     private static bool HasTask(ulong range, uint number) =>
         range >> NumberShift == (number & NumberMask) && (range & TaskMask) < ((range >> TaskBits) & TaskMask);
-
-    /// <summary>Rounded up, so that the caller has at least one.</summary>
-    private ulong FirstOf(int member, int tasks) => (ulong)((((long)tasks * member) + _members - 1) / _members);
 
     private bool TryTakeLast(int member, uint number, out int task)
     {
