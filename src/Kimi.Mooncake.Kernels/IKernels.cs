@@ -63,7 +63,11 @@ public interface IKernels : IDisposable
     /// Brings a stored matrix <c>[output][input]</c> into this set's form; its memory must outlive the weight, as it
     /// may not be copied.
     /// </summary>
-    LinearWeight Pack(TensorData weight);
+    /// <param name="weight">The matrix.</param>
+    /// <param name="isPrecise">
+    /// Whether inputs that the set would round to bfloat16 are to keep twice the digits, for twice the arithmetic.
+    /// </param>
+    LinearWeight Pack(TensorData weight, bool isPrecise = false);
 
     /// <summary>
     /// Brings the up-projections of a layer into this set's form; their memory must outlive the weight, as it may not

@@ -10,6 +10,7 @@ internal sealed unsafe class Bf16ProductTests
 {
     private const int Panel = PanelWeight.PanelColumns;
     private const double RelativeErrorMax = 0.01;
+    private const double PreciseErrorMax = 2e-5;
 
     public static IEnumerable<InstructionPath> Paths =>
         Enum.GetValues<InstructionPath>().Where(InstructionPaths.IsSupported);
@@ -72,8 +73,9 @@ internal sealed unsafe class Bf16ProductTests
     }
 
     [Test]
-    public void MatMul_RandomShapes_EveryPathIsTheDefinitionsChain([Range(1, 30)] int seed)
+    public void MatMul_RandomShapes_EveryPathIsTheDefinitionsChain([Range(1, 40)] int seed)
     {
+        var isPrecise = seed > 30;
         using var tensors = new TestTensors(seed);
         var rows = tensors.Next(1, seed % 2 == 0 ? 9 : 40);
         var (input, output) = (tensors.Next(1, 700), tensors.Next(1, 100));
@@ -83,16 +85,21 @@ internal sealed unsafe class Bf16ProductTests
         foreach (var path in Paths)
         {
             using var kernels = Fast(path, 2);
-            using var weight = kernels.Pack(stored);
+            using var weight = kernels.Pack(stored, isPrecise);
 
             kernels.MatMul(x.All, weight, y.All);
 
-            Assert.That(weight, Is.TypeOf<Bf16Weight>());
+            Assert.That(weight, Is.TypeOf(isPrecise ? typeof(Bf16PartsWeight) : typeof(Bf16Weight)));
             for (var row = 0; row < rows; row++)
             {
-                var left = x.All.Row(row).ToArray().Select(Bf16Chain.Round).ToArray();
-                var expected = Enumerable.Range(0, output).Select(n => Bf16Chain.Sum(
-                    left, MemoryMarshal.Cast<byte, ushort>(stored.RowBytes(n)))).ToArray();
+                var inputs = x.All.Row(row).ToArray();
+                var expected = Products(inputs.Select(Bf16Chain.Round), stored);
+                if (isPrecise)
+                {
+                    var rest = Products(inputs.Select(Bf16Chain.RoundRest), stored);
+                    expected = [.. expected.Zip(rest, (a, b) => a + b)];
+                }
+
                 Assert.That(
                     Closeness.SameBits(y.All.Row(row), expected),
                     $"seed {seed}: {path}, row {row} of {rows} x {input}");
@@ -102,7 +109,8 @@ internal sealed unsafe class Bf16ProductTests
 
     [Test]
     public void MatMul_RowByRowOrTogether_SameBitsCloseToExact(
-        [ValueSource(nameof(Paths))] InstructionPath path, [Values(1, 2, 13, 300)] int chunk)
+        [ValueSource(nameof(Paths))] InstructionPath path, [Values(1, 6, 13, 300)] int chunk,
+        [Values] bool isPrecise)
     {
         using var tensors = new TestTensors(7);
         const int Rows = 600;
@@ -112,7 +120,7 @@ internal sealed unsafe class Bf16ProductTests
             tensors.Matrix(Rows, 100), tensors.Matrix(Rows, 100), tensors.Matrix(Rows, 100));
         using var kernels = Fast(path, 3);
         using var exactKernels = new CpuKernels(1);
-        using var weight = kernels.Pack(stored);
+        using var weight = kernels.Pack(stored, isPrecise);
         using var exactWeight = exactKernels.Pack(stored);
 
         kernels.MatMul(x.All, weight, whole.All);
@@ -124,7 +132,36 @@ internal sealed unsafe class Bf16ProductTests
         }
 
         Assert.That(Closeness.FirstDifferentRow(whole.All, parts.All), Is.EqualTo(-1));
-        Assert.That(Closeness.RelativeError(whole.All, exact.All), Is.LessThan(RelativeErrorMax));
+        Assert.That(Closeness.RelativeError(whole.All, exact.All), Is.LessThan(isPrecise ? PreciseErrorMax : RelativeErrorMax));
+    }
+
+    [Test]
+    public void MatMul_PreciseInputsThatAreNoNumbersOrTooSmall_AreTakenAsRounded(
+        [ValueSource(nameof(Paths))] InstructionPath path,
+        [Values(float.PositiveInfinity, float.NegativeInfinity, float.NaN, float.MaxValue, 1e-40f)] float value)
+    {
+        using var tensors = new TestTensors(3);
+        var stored = Stored(tensors, 40, 64);
+        var x = tensors.Matrix(1, 64);
+        x.All.Row(0)[5] = value;
+        var y = tensors.Matrix(1, 40);
+        using var kernels = Fast(path, 1);
+        using var weight = kernels.Pack(stored, isPrecise: true);
+
+        kernels.MatMul(x.All, weight, y.All);
+
+        var inputs = x.All.Row(0).ToArray();
+        var rest = Products(inputs.Select(Bf16Chain.RoundRest), stored);
+        var expected = Products(inputs.Select(Bf16Chain.Round), stored).Zip(rest, (a, b) => a + b).ToArray();
+        Assert.That(rest, Has.All.Matches<float>(float.IsFinite));
+        Assert.That(y.All.Row(0).ToArray(), Is.EqualTo(expected));
+    }
+
+    private static float[] Products(IEnumerable<ushort> left, TensorData stored)
+    {
+        var values = left.ToArray();
+        return [.. Enumerable.Range(0, (int)stored.Rows).Select(
+            n => Bf16Chain.Sum(values, MemoryMarshal.Cast<byte, ushort>(stored.RowBytes(n))))];
     }
 
     private static CpuKernels Fast(InstructionPath path, int threads) => new(

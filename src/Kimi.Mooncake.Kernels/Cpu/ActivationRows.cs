@@ -16,6 +16,9 @@ internal enum ActivationForms
 
     /// <summary>Bytes with a scale for each 32.</summary>
     Int8 = 4,
+
+    /// <summary>Two rows for each: rounded to bfloat16, and what that leaves, rounded too.</summary>
+    Bf16Parts = 8,
 }
 
 /// <summary>
@@ -26,9 +29,9 @@ internal enum ActivationForms
 /// Bytes: for each 32 values <c>scale = max|x| / 127</c> and <c>q = round(x * (127 / max|x|))</c>, halves to even, so
 /// that <c>x</c> is about <c>scale * q</c> and <c>|q| &lt;= 127</c>; zeros where the largest is below
 /// 2^-120. Bfloat16: halves to even; values below the smallest normal number are zeros, as processors take them. Rows
-/// are padded with zeros to 64 bytes in either form.
+/// are padded with zeros to 64 bytes in every form.
 /// </remarks>
-internal sealed unsafe class ActivationRows : IDisposable
+internal sealed unsafe partial class ActivationRows : IDisposable
 {
     internal const int BlockValues = 32;
     private const int Lanes = 16;
@@ -39,6 +42,7 @@ internal sealed unsafe class ActivationRows : IDisposable
     private const float Int8Least = 7.52316385e-37f;
 
     private readonly Scratch _bf16 = new();
+    private readonly Scratch _bf16Parts = new();
     private readonly Scratch _int8 = new();
     private readonly Scratch _scales = new();
     private readonly Scratch _sums = new();
@@ -57,7 +61,10 @@ internal sealed unsafe class ActivationRows : IDisposable
     /// <summary><c>[row][padded column]</c>.</summary>
     internal ushort* Bf16 { get; private set; }
 
-    /// <summary>Values from one row of <see cref="Bf16"/> to the next, a multiple of 32.</summary>
+    /// <summary><c>[row][2][padded column]</c>: the rounded values, then the rest.</summary>
+    internal ushort* Bf16Parts { get; private set; }
+
+    /// <summary>Values from one row of either bfloat16 form to the next, a multiple of 32.</summary>
     internal int Bf16Stride { get; private set; }
 
     /// <summary><c>[row][padded column]</c>.</summary>
@@ -92,10 +99,15 @@ internal sealed unsafe class ActivationRows : IDisposable
     internal void Begin(int rows, int columns, ActivationForms forms)
     {
         (Rows, Columns, Forms) = (rows, columns, forms);
+        Bf16Stride = Padded(columns, LineBytes / sizeof(ushort));
         if ((forms & ActivationForms.Bf16) != 0)
         {
-            Bf16Stride = Padded(columns, LineBytes / sizeof(ushort));
             Bf16 = (ushort*)_bf16.Take((((long)rows * Bf16Stride) + 1) / 2);
+        }
+
+        if ((forms & ActivationForms.Bf16Parts) != 0)
+        {
+            Bf16Parts = (ushort*)_bf16Parts.Take((long)rows * Bf16Stride);
         }
 
         if ((forms & ActivationForms.Int8) != 0)
@@ -128,6 +140,13 @@ internal sealed unsafe class ActivationRows : IDisposable
                 x, count, Bf16 + ((long)row * Bf16Stride) + first, isLast ? Bf16Stride - first : count);
         }
 
+        if ((Forms & ActivationForms.Bf16Parts) != 0)
+        {
+            EncodeBf16Parts(
+                x, count, Bf16Parts + (2L * row * Bf16Stride) + first, Bf16Stride,
+                isLast ? Bf16Stride - first : count);
+        }
+
         if ((Forms & ActivationForms.Int8) != 0)
         {
             EncodeInt8(row, first / BlockValues, x, count, isLast);
@@ -140,6 +159,11 @@ internal sealed unsafe class ActivationRows : IDisposable
         if ((Forms & ActivationForms.Bf16) != 0)
         {
             Copy(from.Bf16 + ((long)fromRow * Bf16Stride), Bf16 + ((long)row * Bf16Stride), Bf16Stride);
+        }
+
+        if ((Forms & ActivationForms.Bf16Parts) != 0)
+        {
+            Copy(from.Bf16Parts + (2L * fromRow * Bf16Stride), Bf16Parts + (2L * row * Bf16Stride), 2 * Bf16Stride);
         }
 
         if ((Forms & ActivationForms.Int8) != 0)
@@ -156,46 +180,12 @@ internal sealed unsafe class ActivationRows : IDisposable
     public void Dispose()
     {
         _bf16.Dispose();
+        _bf16Parts.Dispose();
         _int8.Dispose();
         _scales.Dispose();
         _sums.Dispose();
         _halfSums.Dispose();
         _scaledSums.Dispose();
-    }
-
-    /// <summary>Rounds a row to bfloat16.</summary>
-    /// <param name="x">Values.</param>
-    /// <param name="columns">How many.</param>
-    /// <param name="target">Receives them, then zeros.</param>
-    /// <param name="stride">Values of the target.</param>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void EncodeBf16(float* x, int columns, ushort* target, int stride)
-    {
-        var column = 0;
-        for (; column + (2 * Lanes) <= columns; column += 2 * Lanes)
-        {
-            Vector512.Narrow(Bf16Bits(Vector512.Load(x + column)), Bf16Bits(Vector512.Load(x + column + Lanes)))
-                .Store(target + column);
-        }
-
-        for (; column < columns; column++)
-        {
-            target[column] = (ushort)Bf16Bits(Vector512.CreateScalar(x[column])).ToScalar();
-        }
-
-        new Span<ushort>(target + columns, stride - columns).Clear();
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<uint> Bf16Bits(Vector512<float> x)
-    {
-        var bits = x.AsUInt32();
-        var rounded = (bits + Vector512.Create(0x7fffu) + ((bits >> 16) & Vector512<uint>.One)) >> 16;
-        var magnitude = bits & Vector512.Create(0x7fffffffu);
-        rounded = Vector512.ConditionalSelect(
-            Vector512.LessThan(magnitude, Vector512.Create(0x00800000u)), Vector512<uint>.Zero, rounded);
-        return Vector512.ConditionalSelect(
-            Vector512.GreaterThan(magnitude, Vector512.Create(0x7f800000u)), Vector512.Create(0x7fc0u), rounded);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

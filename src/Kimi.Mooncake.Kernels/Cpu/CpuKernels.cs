@@ -90,8 +90,13 @@ public sealed class CpuKernels : IKernels
     internal WorkerTeam Team { get; }
 
     /// <inheritdoc />
-    public LinearWeight Pack(TensorData weight)
+    public LinearWeight Pack(TensorData weight, bool isPrecise = false)
     {
+        if (isPrecise && _bf16 is not null && weight.Type == TensorType.BF16)
+        {
+            return new Bf16PartsWeight(weight, _bf16);
+        }
+
         var stored = PackStored(weight);
         return stored is StoredWeight && _budget.TryTake(PackedWeight.SizeBytes(weight))
             ? new PackedWeight(weight, _budget)

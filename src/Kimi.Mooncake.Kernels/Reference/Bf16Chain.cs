@@ -26,6 +26,13 @@ internal static class Bf16Chain
         return (ushort)((bits + 0x7fff + ((bits >> HalfBits) & 1)) >> HalfBits);
     }
 
+    /// <summary>The nearest bfloat16 to what <see cref="Round"/> takes away; 0 where it leaves no number.</summary>
+    internal static ushort RoundRest(float value)
+    {
+        var rounded = BitConverter.UInt32BitsToSingle((uint)Round(value) << HalfBits);
+        return float.IsFinite(rounded) ? Round(value - rounded) : (ushort)0;
+    }
+
     /// <summary>The value of a bfloat16.</summary>
     internal static float Widen(ushort value) => Flush(BitConverter.UInt32BitsToSingle((uint)value << HalfBits));
 

@@ -19,7 +19,7 @@ public sealed unsafe class ReferenceKernels : IKernels
     public int ThreadCount => 1;
 
     /// <inheritdoc />
-    public LinearWeight Pack(TensorData weight) => new RowMajorWeight(weight);
+    public LinearWeight Pack(TensorData weight, bool isPrecise = false) => new RowMajorWeight(weight);
 
     /// <inheritdoc />
     public AttentionWeight PackAttention(AttentionProjections projections)

@@ -61,7 +61,14 @@ internal sealed class WeightLoader(ModelSource source, IKernels kernels, IProgre
     }
 
     private LinearWeight Linear(TensorRole role, int layer = -1, int expert = -1) =>
-        kernels.Pack(Stored(role, layer, expert));
+        kernels.Pack(Stored(role, layer, expert), IsPrecise(role));
+
+    /// <summary>
+    /// Projections that make queries and cached values: small ones, whose inputs' rounding is half of what rounding
+    /// products of bfloat16 costs in accuracy.
+    /// </summary>
+    private static bool IsPrecise(TensorRole role) =>
+        role is TensorRole.QueryDown or TensorRole.QueryUp or TensorRole.KvDown;
 
     private TensorData Stored(TensorRole role, int layer = -1, int expert = -1)
     {

@@ -9,7 +9,10 @@ internal sealed unsafe class Bf16Weight : PanelWeight
     // A run of a panel, 16 KiB, stays in the first-level cache while the rows of a task go over it.
     private const int RunValues = 256;
     private const int RowsMax = 256;
-    private const int FewRows = 8;
+
+    // Stored rows stay in the second-level cache while groups of rows go over them; a tile takes longer to make.
+    private const int StreamsMax = 2;
+    private const int FewRows = StreamsMax * Bf16StreamRoutine.RowsMax;
     private const int PanelsOfFewRows = 4;
 
     private readonly Bf16Kernels _kernels;
@@ -44,11 +47,25 @@ internal sealed unsafe class Bf16Weight : PanelWeight
         var left = x.Bf16 + ((long)firstRow * x.Bf16Stride);
         for (var i = panel; i < panel + panels; i++)
         {
-            var result = y + ((i - panel) * PanelColumns);
-            var streams = rows <= _kernels.StreamRowsMax && OutputSize - (i * PanelColumns) >= PanelColumns;
-            var streamed = streams ? Stream(i, left, x.Bf16Stride, rows, result, ldy) : 0;
-            MultiplyRuns(i, streamed, left, x.Bf16Stride, rows, result, ldy, (uint*)scratch);
+            MultiplyPanel(i, left, x.Bf16Stride, rows, y + ((i - panel) * PanelColumns), ldy, scratch);
         }
+    }
+
+    /// <summary>The product of rows with one panel.</summary>
+    /// <param name="panel">The panel.</param>
+    /// <param name="left">Rows.</param>
+    /// <param name="stride">Values from one row to the next.</param>
+    /// <param name="rows">How many.</param>
+    /// <param name="y">Receives 32 results for each row.</param>
+    /// <param name="ldy">Values from one row of the results to the next.</param>
+    /// <param name="scratch"><see cref="ScratchBytes"/> bytes, aligned to 64.</param>
+    internal void MultiplyPanel(
+        int panel, ushort* left, long stride, int rows, float* y, long ldy, byte* scratch)
+    {
+        var streams = rows <= StreamsMax * _kernels.StreamRowsMax
+            && OutputSize - (panel * PanelColumns) >= PanelColumns;
+        var streamed = streams ? Stream(panel, left, stride, rows, y, ldy) : 0;
+        MultiplyRuns(panel, streamed, left, stride, rows, y, ldy, (uint*)scratch);
     }
 
     public override void Dispose()
@@ -64,8 +81,12 @@ internal sealed unsafe class Bf16Weight : PanelWeight
         var values = InputSize / Bf16StreamRoutine.LineValues * Bf16StreamRoutine.LineValues;
         for (var row = 0; row < PanelColumns && values > 0; row += Bf16StreamRoutine.StoredRows)
         {
-            _kernels.Stream(
-                Stored(panel) + ((long)row * InputSize), InputSize, values, left, stride, rows, y + row, ldy);
+            for (var first = 0; first < rows; first += Bf16StreamRoutine.RowsMax)
+            {
+                _kernels.Stream(
+                    Stored(panel) + ((long)row * InputSize), InputSize, values, left + (first * stride), stride,
+                    Math.Min(Bf16StreamRoutine.RowsMax, rows - first), y + (first * ldy) + row, ldy);
+            }
         }
 
         return values;

@@ -1,0 +1,59 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace Kimi.Mooncake.Kernels.Cpu.Bf16;
+
+/// <summary>
+/// A bfloat16 matrix where it is stored, multiplied with inputs in two parts: the product of the rounded inputs and that
+/// of what rounding took away, each as <see cref="Bf16Weight"/> computes it, are added. Inputs keep 16 digits.
+/// </summary>
+internal sealed unsafe class Bf16PartsWeight : PanelWeight
+{
+    private const int Parts = 2;
+    private const int RowsMax = 128;
+    private const int Lanes = MicroKernels.Lanes;
+
+    private readonly Bf16Weight _weight;
+
+    /// <param name="weight">Matrix of type <see cref="TensorType.BF16"/>; its memory must outlive this.</param>
+    /// <param name="kernels">Products.</param>
+    internal Bf16PartsWeight(in TensorData weight, Bf16Kernels kernels)
+        : base(checked((int)weight.Rows), weight.Columns) => _weight = new Bf16Weight(weight, kernels);
+
+    internal override ActivationForms Form => ActivationForms.Bf16Parts;
+
+    internal override long ScratchBytes => _weight.ScratchBytes + (Parts * RowsMax * PanelColumns * sizeof(float));
+
+    internal override int RowsPerTask => RowsMax;
+
+    internal override int PanelWork => _weight.PanelWork;
+
+    internal override int PanelsPerTask(int rows) => _weight.PanelsPerTask(Parts * rows);
+
+    internal override void Multiply(
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
+    {
+        var left = x.Bf16Parts + ((long)Parts * firstRow * x.Bf16Stride);
+        var sums = (float*)(scratch + _weight.ScratchBytes);
+        for (var i = 0; i < panels; i++)
+        {
+            _weight.MultiplyPanel(panel + i, left, x.Bf16Stride, Parts * rows, sums, PanelColumns, scratch);
+            Add(sums, rows, y + (i * PanelColumns), ldy);
+        }
+    }
+
+    public override void Dispose() => _weight.Dispose();
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Add(float* sums, int rows, float* y, long ldy)
+    {
+        for (var row = 0; row < rows; row++)
+        {
+            var rest = sums + PanelColumns;
+            (Vector512.Load(sums) + Vector512.Load(rest)).Store(y);
+            (Vector512.Load(sums + Lanes) + Vector512.Load(rest + Lanes)).Store(y + Lanes);
+            sums = rest + PanelColumns;
+            y += ldy;
+        }
+    }
+}
