@@ -122,8 +122,8 @@ public sealed unsafe class MachineProbe : IDisposable
         PeakRoutines.Int8OpsOf256);
 
     private MachinePeak Bf16(int threads) => Generated(
-        HasAvx512, "bf16 vdpbf16ps 512 bits", Flops, threads, PeakRoutines.Bf16Of512, PeakRounds,
-        PeakRoutines.Bf16OpsOf512);
+        InstructionPaths.HasBf16(InstructionPath.Avx512), "bf16 vdpbf16ps 512 bits", Flops, threads,
+        PeakRoutines.Bf16Of512, PeakRounds, PeakRoutines.Bf16OpsOf512);
 
     private MachinePeak AmxInt8(int threads) => Generated(
         HasAmx, "AMX int8", Operations, threads, PeakRoutines.Int8OfTiles, TileRounds, PeakRoutines.Int8OpsOfTiles);

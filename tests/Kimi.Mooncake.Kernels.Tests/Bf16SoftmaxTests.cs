@@ -42,7 +42,7 @@ internal sealed unsafe class Bf16SoftmaxTests
 
     [Test]
     public void Advance_EveryPath_SameBits(
-        [ValueSource(nameof(Paths))] InstructionPath path, [Values(0, 1, 20, 300)] float magnitude,
+        [ValueSource(nameof(Paths))] InstructionPath path, [Values(0, 1, 20, 300, 1e12f)] float magnitude,
         [Values(32, 64, 96, 512)] int width)
     {
         // Arrange: hidden keys, rows that are all alike, weights too small to be told from zero.
@@ -74,6 +74,30 @@ internal sealed unsafe class Bf16SoftmaxTests
                     Is.EqualTo(Bf16Chain.Widen(expected.Weight(row, column))));
             }
         }
+    }
+
+    [Test]
+    public void Advance_WeightsAboutTheLeastNormal_SameBits([ValueSource(nameof(Paths))] InstructionPath path)
+    {
+        const int Width = 512;
+        using var tensors = new TestTensors(6);
+        using var expected = new State();
+        using var actual = new State();
+        var scores = tensors.Matrix(Rows, Width);
+        for (var row = 0; row < Rows; row++)
+        {
+            for (var i = 0; i < Width; i++)
+            {
+                scores.All.Row(row)[i] = i == 0 ? 0 : -(126 + ((i - 256) * 4e-5f)) / Scale;
+            }
+        }
+
+        expected.Advance(InstructionPath.Portable, scores, Width);
+        actual.Advance(path, scores, Width);
+
+        var weights = Enumerable.Range(0, Width).Select(i => actual.Weight(3, i)).ToArray();
+        Assert.That(weights, Is.EqualTo(Enumerable.Range(0, Width).Select(i => expected.Weight(3, i))));
+        Assert.That(weights, Has.Some.EqualTo((ushort)0).And.Some.EqualTo((ushort)0x80), "both sides of the limit");
     }
 
     private static Matrix[] Scores(TestTensors tensors, float magnitude, int width) =>

@@ -30,6 +30,11 @@ internal sealed class VectorMathTests
     }
 
     [Test]
+    public void Exp2_AboveTheLargestPower_IsThatPower(
+        [Values(127f, 127.6f, 128f, 1000f, 1e30f, float.PositiveInfinity)] float x) =>
+        Assert.That(VectorMath.Exp2(Vector512.Create(x)).GetElement(7), Is.EqualTo(MathF.Pow(2, 127)));
+
+    [Test]
     public void Exp_WholeRange_IsWithinTwoUnits()
     {
         var worst = 0.0;

@@ -203,6 +203,21 @@ internal sealed class WorkerTeamTests
     }
 
     [Test]
+    public void TryTake_NumberOfAMultipleOfAMillionJobsAgo_GivesTheCurrentJobsTask()
+    {
+        const uint Slept = 1 << 20;
+        using var board = new TeamBoard(2);
+        board.Open(5, 4);
+
+        board.Open(5 + Slept, 4);
+        var isTaken = board.TryTakeOwn(1, 5, out var task);
+
+        Assert.That(isTaken, "the words have room for so many numbers only");
+        Assert.That(task, Is.EqualTo(2));
+        Assert.That(board.NumberFor(1), Is.EqualTo(5 + Slept));
+    }
+
+    [Test]
     public void Construction_ThreadCountOutOfRange_IsRefused([Values(-1, WorkerTeam.ThreadCountMax + 1)] int threads) =>
         Assert.That(() => new WorkerTeam(threads), Throws.TypeOf<ArgumentOutOfRangeException>());
 }

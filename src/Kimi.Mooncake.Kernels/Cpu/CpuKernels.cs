@@ -40,6 +40,9 @@ public sealed class CpuKernels : IKernels
                 + AmxSupport.Remark(options.Path, AmxSupport.Refusal));
         }
 
+        // First, as it can fail: nothing else holds threads yet.
+        var latent = options.Arithmetic == CpuArithmetic.Fast ? new LatentKernels(options.Path) : null;
+        _bf16 = latent is null ? null : new Bf16Kernels(options.Path);
         Options = options;
         _budget = new PackBudget(options.PackBytesMax);
         Team = new WorkerTeam(options.ThreadCount, options.PinThreads);
@@ -49,11 +52,10 @@ public sealed class CpuKernels : IKernels
         _rope = new RopeJob(Team);
         _prefill = new PrefillAttention(Team);
         _decode = new DecodeAttention(Team);
-        if (options.Arithmetic == CpuArithmetic.Fast)
+        if (latent is not null)
         {
-            _bf16 = new Bf16Kernels(options.Path);
-            _bf16Prefill = new Bf16PrefillAttention(Team, _bf16);
-            _bf16Decode = new Bf16DecodeAttention(Team, new LatentKernels(options.Path));
+            _bf16Prefill = new Bf16PrefillAttention(Team, _bf16!);
+            _bf16Decode = new Bf16DecodeAttention(Team, latent);
         }
     }
 

@@ -17,7 +17,10 @@ public enum InstructionPath
     /// <summary>Vectors of 256 bits with AVX2 and AVX-VNNI.</summary>
     AvxVnni = 1,
 
-    /// <summary>Vectors of 512 bits with AVX512-VNNI and AVX512-BF16, through generated routines.</summary>
+    /// <summary>
+    /// Vectors of 512 bits with AVX512-VNNI, through generated routines; products of bfloat16 are
+    /// <see cref="Portable"/> on processors without AVX512-BF16.
+    /// </summary>
     Avx512 = 2,
 
     /// <summary>Tiles of AMX for sums of bytes, and <see cref="Avx512"/> for the rest.</summary>
@@ -45,9 +48,13 @@ public static class InstructionPaths
         _ => false,
     };
 
+    /// <summary>Whether a path has products of bfloat16 in generated routines.</summary>
+    internal static bool HasBf16(InstructionPath path) =>
+        path >= InstructionPath.Avx512 && HasAvx512
+        && ((X86Base.CpuId(FeatureLeaf, 1).Eax >> Avx512Bf16Bit) & 1) != 0;
+
     private static bool HasAvx512 =>
         MachineCode.IsSupported
-        && Vector512.IsHardwareAccelerated && Avx512BW.IsSupported && Avx512Vbmi.IsSupported
-        && ((X86Base.CpuId(FeatureLeaf, 0).Ecx >> Avx512VnniBit) & 1) != 0
-        && ((X86Base.CpuId(FeatureLeaf, 1).Eax >> Avx512Bf16Bit) & 1) != 0;
+        && Vector512.IsHardwareAccelerated && Avx512BW.IsSupported
+        && ((X86Base.CpuId(FeatureLeaf, 0).Ecx >> Avx512VnniBit) & 1) != 0;
 }

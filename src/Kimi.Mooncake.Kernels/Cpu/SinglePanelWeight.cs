@@ -19,7 +19,7 @@ internal abstract unsafe class SinglePanelWeight(int outputSize, int inputSize) 
     internal override void Multiply(
         int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
     {
-        var first = x.Single.Data + (firstRow * x.Single.Stride);
+        var first = x.Single.Data + ((long)firstRow * x.Single.Stride);
         for (var i = 0; i < panels; i++)
         {
             MultiplyPanel(panel + i, first, x.Single.Stride, rows, y + (i * PanelColumns), ldy, (float*)scratch);
@@ -91,7 +91,7 @@ internal sealed unsafe class PackedWeight : SinglePanelWeight
     {
         if (rows == 1)
         {
-            var row = x.Single.Data + (firstRow * x.Single.Stride);
+            var row = x.Single.Data + ((long)firstRow * x.Single.Stride);
             for (var i = 0; i < panels; i += PanelsOfOneRow)
             {
                 MicroKernels.Row1(

@@ -15,6 +15,10 @@ internal static class VectorMath
 
     // Below 2^-126 the result is zero: the exponent's bits come out as 0.
     private const float PowerMin = -127f;
+
+    /// <summary>Greatest exponent of a power of two that is a number.</summary>
+    internal const float PowerMax = 127f;
+
     private const int ExponentShift = 23;
     private const int ExponentBias = 127 << ExponentShift;
 
@@ -29,11 +33,15 @@ internal static class VectorMath
     /// <summary>Coefficients of f, f^2 and so on in <see cref="Exp2"/>.</summary>
     internal static readonly float[] Exp2Coefficients = [C1, C2, C3, C4, C5, C6];
 
-    /// <summary>2^x for x below 128; exactly 0 below -127, exactly 1 at 0; within 1 ulp otherwise.</summary>
+    /// <summary>
+    /// 2^x within 1 ulp; exactly 0 below -127, exactly 1 at 0. x is limited to 127 from above: the difference from the
+    /// greatest of large scores can come out above 0, by as much as a unit in the last place of a score.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector512<float> Exp2(Vector512<float> x)
     {
         x = Vector512.MaxNative(x, Vector512.Create(PowerMin));
+        x = Vector512.MinNative(x, Vector512.Create(PowerMax));
         var shifted = x + Vector512.Create(RoundingShift);
         return PowerOf(shifted, x - (shifted - Vector512.Create(RoundingShift)));
     }

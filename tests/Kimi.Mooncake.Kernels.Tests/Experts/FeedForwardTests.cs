@@ -117,6 +117,31 @@ internal sealed class FeedForwardTests
     }
 
     [Test]
+    public void MixtureOfExperts_SomeOfThemPrecise_HasTheBitsOfItsParts([Values(1, 130, 600)] int rows)
+    {
+        const int Size = 1024;
+        using var tensors = new TestTensors(rows);
+        using var kernels = new CpuKernels(
+            new CpuOptions { ThreadCount = 2, PackBytesMax = 0, Arithmetic = CpuArithmetic.Fast });
+        LinearWeight Weight(TensorType type, int outputs, int inputs) =>
+            kernels.Pack(tensors.Stored(type, outputs, inputs), isPrecise: true);
+        FeedForwardWeight Network(TensorType type) =>
+            new(Weight(type, 64, Size), Weight(type, 64, Size), Weight(type, Size, 64));
+        using var bank = new ExpertBank([Network(TensorType.Q8_0)], Network(TensorType.BF16));
+        var x = tensors.Matrix(rows, Size);
+        var actual = tensors.Matrix(rows, Size);
+        var expected = tensors.Copy(actual);
+        var chosen = new int[rows];
+        var weights = chosen.Select(_ => tensors.NextValue()).ToArray();
+
+        kernels.MixtureOfExperts(x.All, bank, chosen, weights, actual.All);
+
+        using var plain = new PlainFeedForward(kernels);
+        plain.Add(x.All, bank, chosen, weights, expected.All);
+        Assert.That(Closeness.FirstDifferentRow(actual.All, expected.All), Is.EqualTo(-1));
+    }
+
+    [Test]
     public void MixtureOfExperts_Fast_HasTheBitsOfItsParts([Values(1, 4, 70)] int rows, [Values(1, 3)] int threads)
     {
         using var tensors = new TestTensors(rows);

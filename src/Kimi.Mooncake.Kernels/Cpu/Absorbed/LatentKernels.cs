@@ -94,7 +94,7 @@ internal sealed unsafe class LatentKernels
     /// <param name="path">A path that this machine has.</param>
     internal LatentKernels(InstructionPath path)
     {
-        if (path >= InstructionPath.Avx512)
+        if (InstructionPaths.HasBf16(path))
         {
             (_scores, _weights, _sums) = (ScoreCode.Value, WeightCode.Value, SumCode.Value);
         }

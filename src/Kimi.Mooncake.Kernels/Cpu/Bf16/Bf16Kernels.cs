@@ -23,7 +23,7 @@ internal sealed unsafe class Bf16Kernels
     /// <param name="path">A path that this machine has.</param>
     internal Bf16Kernels(InstructionPath path)
     {
-        if (path >= InstructionPath.Avx512)
+        if (InstructionPaths.HasBf16(path))
         {
             (_routine, _streamRoutine) = (Routine.Value, StreamRoutine.Value);
             _softmaxRoutine = SoftmaxRoutine.Value;

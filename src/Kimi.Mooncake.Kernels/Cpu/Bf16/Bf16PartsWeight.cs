@@ -35,10 +35,15 @@ internal sealed unsafe class Bf16PartsWeight : PanelWeight
     {
         var left = x.Bf16Parts + ((long)Parts * firstRow * x.Bf16Stride);
         var sums = (float*)(scratch + _weight.ScratchBytes);
-        for (var i = 0; i < panels; i++)
+        for (var row = 0; row < rows; row += RowsMax)
         {
-            _weight.MultiplyPanel(panel + i, left, x.Bf16Stride, Parts * rows, sums, PanelColumns, scratch);
-            Add(sums, rows, y + (i * PanelColumns), ldy);
+            var count = Math.Min(RowsMax, rows - row);
+            var from = left + ((long)Parts * row * x.Bf16Stride);
+            for (var i = 0; i < panels; i++)
+            {
+                _weight.MultiplyPanel(panel + i, from, x.Bf16Stride, Parts * count, sums, PanelColumns, scratch);
+                Add(sums, count, y + (row * ldy) + (i * PanelColumns), ldy);
+            }
         }
     }
 

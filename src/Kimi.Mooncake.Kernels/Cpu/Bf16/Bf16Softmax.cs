@@ -13,6 +13,7 @@ internal static unsafe class Bf16Softmax
     private const int Lanes = MicroKernels.Lanes;
     private const int Panel = MicroKernels.PanelColumns;
     private const int HalfBits = 16;
+    private const float NormalMin = 1.17549435e-38f;
 
     /// <summary>
     /// Turns a row's scores of a tile into weights in their place and updates the row's state. Hidden keys, whose
@@ -47,7 +48,7 @@ internal static unsafe class Bf16Softmax
             var w1 = VectorMath.Exp2(Vector512.FusedMultiplyAdd(Vector512.Load(scores + i + Lanes), factor, offset));
             even += w0;
             odd += w1;
-            UpperHalves(Bf16Panels.Rounded(w0), Bf16Panels.Rounded(w1)).Store(weights + i);
+            UpperHalves(Rounded(w0), Rounded(w1)).Store(weights + i);
         }
 
         var rescale = VectorMath.Exp2(Vector512.Create(*max - newMax));
@@ -58,6 +59,12 @@ internal static unsafe class Bf16Softmax
             (Vector512.Load(values + i) * rescale).Store(values + i);
         }
     }
+
+    /// <summary>Zero below 2^-126, also what would be rounded up to it, as processors take such numbers.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<uint> Rounded(Vector512<float> weights) => Bf16Panels.Rounded(
+        Vector512.ConditionalSelect(
+            Vector512.LessThan(weights, Vector512.Create(NormalMin)), Vector512<float>.Zero, weights));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<ushort> UpperHalves(Vector512<uint> first, Vector512<uint> second) =>

@@ -5,7 +5,7 @@ namespace Kimi.Mooncake.Kernels.Cpu.Generated;
 
 /// <summary>
 /// Pieces of generated softmax routines, with the instructions that take a number apart at its binary point and scale
-/// by a power of two. The bits are those of <see cref="VectorMath"/>. They use zmm10, zmm11, zmm18 to zmm23 and k1.
+/// by a power of two. The bits are those of <see cref="VectorMath"/>. They use zmm10, zmm11, zmm18 to zmm24 and k1.
 /// </summary>
 internal static class SoftmaxCode
 {
@@ -24,6 +24,8 @@ internal static class SoftmaxCode
 
     private static AssemblerRegisterZMM Least => zmm11;
 
+    private static AssemblerRegisterZMM Most => zmm24;
+
     /// <summary>Constants of the other pieces, by way of r11.</summary>
     internal static void WriteConstants(Assembler c)
     {
@@ -34,6 +36,7 @@ internal static class SoftmaxCode
 
         WriteConstant(c, One, 1);
         WriteConstant(c, Least, WholeMin);
+        WriteConstant(c, Most, VectorMath.PowerMax);
     }
 
     /// <summary>A value in all lanes, by way of r11.</summary>
@@ -73,6 +76,8 @@ internal static class SoftmaxCode
     internal static void WritePower(
         Assembler c, AssemblerRegisterZMM x, AssemblerRegisterZMM whole, AssemblerRegisterZMM p)
     {
+        // What is no number stays so, and counts as 0 below.
+        c.vminps(x, Most, x);
         c.vrndscaleps(whole, x, ToNearest);
         c.vsubps(x, x, whole);
         c.vmovaps(p, Coefficients[^1]);

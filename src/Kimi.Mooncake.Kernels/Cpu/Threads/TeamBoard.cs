@@ -4,13 +4,14 @@ using System.Runtime.Intrinsics.X86;
 namespace Kimi.Mooncake.Kernels.Cpu;
 
 /// <summary>
-/// The words through which the members of a team share a job out. A member's two words have their lines of the cache to
+/// The words through which the members of a team share a job out. A member's words have their lines of the cache to
 /// themselves, two of them because processors fetch pairs.
 /// </summary>
 /// <remarks>
 /// A member's range is a number (upper 20 bits), the next task and the end (22 bits each): the owner takes from the
 /// front, others from the end, and it only shrinks. As it carries the job's number, a member that wakes late takes
-/// nothing of a later job, and need not be asked whether it takes part. The other word is the number of the member's
+/// nothing of a later job, and need not be asked whether it takes part; only one that slept for a multiple of 2^20 jobs
+/// takes a task after all, and finds in <see cref="NumberFor"/> whose it is. Another word is the number of the member's
 /// last job and how many of its tasks it has done; the job is done when these counts say so.
 /// </remarks>
 internal sealed unsafe class TeamBoard : IDisposable
@@ -63,6 +64,11 @@ internal sealed unsafe class TeamBoard : IDisposable
     {
         for (var member = 0; member < _members; member++)
         {
+            Volatile.Write(ref *Number(member), number);
+        }
+
+        for (var member = 0; member < _members; member++)
+        {
             // The caller's first task is taken at once: taking it later would wait for these words to arrive.
             var first = member == 0 ? 1 : (ulong)FirstOf(member, _members, tasks);
             Volatile.Write(
@@ -77,6 +83,9 @@ internal sealed unsafe class TeamBoard : IDisposable
     /// <summary>The first task of a member's range; rounded up, so that the caller has at least one.</summary>
     internal static int FirstOf(int member, int members, int tasks) =>
         (int)((((long)tasks * member) + members - 1) / members);
+
+    /// <summary>Number of the job that a task is of which the member has just taken.</summary>
+    internal uint NumberFor(int member) => (uint)Volatile.Read(ref *Number(member));
 
     /// <summary>The next task of a member's own range.</summary>
     internal bool TryTakeOwn(int member, uint number, out int task)
@@ -174,4 +183,6 @@ internal sealed unsafe class TeamBoard : IDisposable
     private ulong* Range(int member) => _cells + ((long)member * CellWords);
 
     private ulong* Done(int member) => Range(member) + 1;
+
+    private ulong* Number(int member) => Range(member) + 2;
 }

@@ -139,8 +139,9 @@ internal sealed class WorkerTeam : IDisposable
             number = 1;
         }
 
-        var done = _board.Open(number, taskCount);
+        // Before there are tasks: whoever takes one finds its job here.
         _announced.Job = job;
+        var done = _board.Open(number, taskCount);
         Volatile.Write(ref _announced.Number, number);
         // No fence on this side: who parks makes every thread of the process pass one.
         if (Volatile.Read(ref _parkedThreads) > 0)
@@ -242,7 +243,7 @@ internal sealed class WorkerTeam : IDisposable
     {
         while (_board.TryTakeOwn(member, number, out var task))
         {
-            Do(job, task, member);
+            Do(JobOf(member, ref number, job), task, member);
             done++;
         }
 
@@ -253,9 +254,22 @@ internal sealed class WorkerTeam : IDisposable
 
         while (_board.TryTakeOther(member, number, out var task))
         {
-            Do(job, task, member);
+            Do(JobOf(member, ref number, job), task, member);
             _board.Report(member, number, ++done);
         }
+    }
+
+    /// <summary>The job of a task just taken, and its number: the one expected unless this thread slept for long.</summary>
+    private TeamTask JobOf(int member, ref uint number, TeamTask expected)
+    {
+        var current = _board.NumberFor(member);
+        if (current == number)
+        {
+            return expected;
+        }
+
+        number = current;
+        return _announced.Job!;
     }
 
     /// <summary>Runs a task; after an exception tasks are only counted.</summary>
