@@ -47,8 +47,9 @@ internal sealed record ServeContext(
         }
 
         // A store's folder belongs to one model and layout; serving another one in between must not empty it.
-        var ownFolder = options with { Directory = Path.Combine(options.Directory, FolderOf(model)) };
         var layout = KimiWorker.LayoutOf(model, Bind<WorkerOptions>());
+        var folder = $"{FolderOf(model)}-{layout.ElementType}".ToLowerInvariant();
+        var ownFolder = options with { Directory = Path.Combine(options.Directory, folder) };
         var tenants = Tenants();
         var store = Parts.Keep(KvBlockStore.Open(ownFolder, layout, model.Fingerprint, logger, Time));
         if (tenants is not null)
