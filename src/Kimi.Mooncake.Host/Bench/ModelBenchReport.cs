@@ -68,7 +68,6 @@ internal sealed record ModelBenchReport
         MachineLimits limits,
         ModelBenchResult result)
     {
-        var memory = ResidentMemory.Read();
         return new ModelBenchReport
         {
             Model = model.Source.Path,
@@ -88,8 +87,8 @@ internal sealed record ModelBenchReport
             Seed = options.Seed,
             Limits = limits,
             OpenS = openS,
-            ResidentBytes = memory?.TotalBytes,
-            AnonymousBytes = memory?.AnonymousBytes,
+            ResidentBytes = result.Memory?.TotalBytes,
+            AnonymousBytes = result.Memory?.AnonymousBytes,
             Result = result,
             PrefillCurve = PrefillCurve.OfLongest(model.Config, result.Prefill),
         };

@@ -1,5 +1,4 @@
 using System.Numerics.Tensors;
-using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Kernels;
 
 namespace Kimi.Mooncake.Models;
@@ -17,18 +16,19 @@ internal sealed class BenchSequences : IDisposable
     private readonly int[][] _tables;
     private readonly int[] _next;
     private readonly ForwardBatch _batch = new();
+    private readonly int _chunkTokens;
 
     /// <param name="model">Where they are computed.</param>
     /// <param name="count">Sequences.</param>
-    /// <param name="positions">Room of each, in tokens.</param>
-    /// <param name="kvType">What their keys and values are cached as.</param>
-    /// <param name="seed">What their tokens are drawn from.</param>
-    public BenchSequences(KimiModel model, int count, int positions, KvElementType kvType, int seed)
+    /// <param name="options">Room of each, type of their KV, prompt tokens of a pass, seed of their tokens.</param>
+    public BenchSequences(KimiModel model, int count, ModelBenchOptions options)
     {
         _model = model;
+        _chunkTokens = options.ChunkTokens;
+        var positions = options.Positions;
         var blocks = (positions + BlockTokens - 1) / BlockTokens;
-        _kv = new PagedKvMemory(KimiModel.LayoutOf(model.Config, BlockTokens, kvType), checked(blocks * count));
-        var random = new Random(seed);
+        _kv = new PagedKvMemory(KimiModel.LayoutOf(model.Config, BlockTokens, options.KvType), checked(blocks * count));
+        var random = new Random(options.Seed);
         _tokens = new int[count][];
         _tables = new int[count][];
         _next = new int[count];
@@ -64,12 +64,12 @@ internal sealed class BenchSequences : IDisposable
         {
             for (var start = from; start < to;)
             {
-                var tokens = Math.Min(_model.RowsMax - _batch.RowCount, to - start);
+                var tokens = Math.Min(_chunkTokens - _batch.RowCount, to - start);
                 _batch.Add(
                     _tokens[i].AsSpan(start, tokens), start, _tables[i], isDecode: false,
                     start + tokens == to ? LogitsWanted.Last : LogitsWanted.None);
                 start += tokens;
-                if (_batch.RowCount == _model.RowsMax || (i == count - 1 && start == to))
+                if (_batch.RowCount == _chunkTokens || (i == count - 1 && start == to))
                 {
                     var logits = _model.Forward(_batch, _kv);
                     Greedy(logits, Math.Min(logits.Rows, count));

@@ -62,7 +62,7 @@ public sealed class ModelBench
             _source, _kernels, Math.Max(_options.ChunkTokens, sequencesMax), sequencesMax);
         var packS = Since(started);
         using var sequences = new BenchSequences(
-            model, sequencesMax, _options.Positions, _options.KvType, _options.Seed);
+            model, sequencesMax, _options);
         var traffic = new StepTraffic(_source);
         WarmUp(sequences);
         var firstToken = FirstToken(sequences);
@@ -93,6 +93,7 @@ public sealed class ModelBench
             FirstTokenS = firstToken,
             KvBytesPerToken = sequences.BytesPerToken,
             KvPoolBytes = sequences.PoolBytes,
+            Memory = ResidentMemory.Read(),
             Prefill = prefill,
             Decode = [.. decode.OrderBy(figure => figure.Sequences).ThenBy(figure => figure.Depth)],
         };

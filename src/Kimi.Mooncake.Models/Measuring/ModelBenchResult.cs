@@ -1,3 +1,6 @@
+using System.Text.Json.Serialization;
+using Kimi.Mooncake.Kernels;
+
 namespace Kimi.Mooncake.Models;
 
 /// <summary>A forward pass over some of a prompt.</summary>
@@ -55,6 +58,13 @@ public sealed record ModelBenchResult
 
     /// <summary>Bytes of the KV pool, whose pages are taken as they are written.</summary>
     public required long KvPoolBytes { get; init; }
+
+    /// <summary>
+    /// Memory of the process after all runs, while pool, scratch and weights are still there; null where the system
+    /// does not tell.
+    /// </summary>
+    [JsonIgnore]
+    public ResidentMemory? Memory { get; init; }
 
     /// <summary>Prefill.</summary>
     public required IReadOnlyList<PrefillFigure> Prefill { get; init; }

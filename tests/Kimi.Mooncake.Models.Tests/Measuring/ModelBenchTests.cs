@@ -109,6 +109,56 @@ internal sealed class ModelBenchTests
     }
 
     [Test]
+    public void Run_MoreSequencesThanTokensOfAPass_KeepsToThePass()
+    {
+        var options = new ModelBenchOptions
+        {
+            PrefillTokens = [5],
+            DecodeDepths = [],
+            Sequences = [1, 3],
+            FirstTokenPromptTokens = 1,
+            Runs = 1,
+            ChunkTokens = 2,
+        };
+        using var kernels = new CpuKernels(1);
+
+        var result = new ModelBench(_source, kernels, options, TimeProvider.System).Run();
+
+        Assert.That(result.Prefill[0].Chunks.Select(chunk => chunk.Tokens), Is.EqualTo(new[] { 2, 2, 1 }));
+    }
+
+    [Test]
+    [Platform("Linux")]
+    [NonParallelizable]
+    public void Run_Memory_IsReadWhileThePoolIsThere()
+    {
+        // Arrange: a pool so large that freeing it gives its pages back, and half of it written.
+        const int Tokens = 4000;
+        var path = _folder.File("wide.gguf");
+        SyntheticModel.Write(path, TinyShape.K2 with { KvLoraRank = 960 }, 1, TensorType.Q8_0);
+        using var source = ModelSource.Open(path);
+        var options = new ModelBenchOptions
+        {
+            PrefillTokens = [],
+            DecodeDepths = [],
+            Sequences = [2],
+            FirstTokenPromptTokens = Tokens,
+            Runs = 1,
+            ChunkTokens = 512,
+        };
+        using var kernels = new CpuKernels(2);
+
+        // Act
+        var result = new ModelBench(source, kernels, options, TimeProvider.System).Run();
+
+        // Assert
+        var after = ResidentMemory.Read();
+        Assert.That(
+            result.Memory!.AnonymousBytes - after!.AnonymousBytes,
+            Is.GreaterThan(Tokens * result.KvBytesPerToken / 2));
+    }
+
+    [Test]
     public void CountExperts_ChosenBySeveralTokens_CountOnce()
     {
         var traffic = new StepTraffic(_source);
