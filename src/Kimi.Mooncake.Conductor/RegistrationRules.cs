@@ -57,12 +57,14 @@ internal static class RegistrationRules
         {
             return (RegistrationRefusal.OtherModel,
                 $"the cluster serves {cluster.ModelId} ({cluster.Fingerprint}), "
-                + $"this node {model.ModelId} ({model.Fingerprint})");
+                + $"this node {model.ModelId} ({model.Fingerprint}); the files, model.arithmetic and "
+                + "model.latent_norm_epsilon must be the same on both");
         }
 
         return model.KvLayout == cluster.KvLayout
             ? (RegistrationRefusal.None, "")
             : (RegistrationRefusal.OtherLayout,
-                $"the cluster's KV layout is {cluster.KvLayout.Describe()}, this node's {model.KvLayout.Describe()}");
+                $"the cluster's KV layout is {cluster.KvLayout.Describe()}, this node's {model.KvLayout.Describe()}; "
+                + "worker.kv_type and worker.block_tokens must be the same on both");
     }
 }

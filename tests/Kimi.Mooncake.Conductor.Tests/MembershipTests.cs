@@ -19,7 +19,7 @@ internal sealed class MembershipTests
         var other = TestCluster.CardOf(TestCluster.Model.KvLayout, "f2");
         var result = _cluster.Register(TestCluster.Describe("d2", NodeRoles.Decode, model: other));
         Assert.That(result.Refusal, Is.EqualTo(RegistrationRefusal.OtherModel));
-        Assert.That(result.Message, Does.Contain("f1").And.Contain("f2"));
+        Assert.That(result.Message, Does.Contain("f1").And.Contain("f2").And.Contain("model.arithmetic"));
     }
 
     [Test]
@@ -29,7 +29,7 @@ internal sealed class MembershipTests
         var other = TestCluster.CardOf(TestCluster.Model.KvLayout with { BlockTokens = 32 });
         var result = _cluster.Register(TestCluster.Describe("s1", NodeRoles.Store, model: other));
         Assert.That(result.Refusal, Is.EqualTo(RegistrationRefusal.OtherLayout));
-        Assert.That(result.Message, Does.Contain("block=16").And.Contain("block=32"));
+        Assert.That(result.Message, Does.Contain("block=16").And.Contain("block=32").And.Contain("worker.kv_type"));
     }
 
     [Test]
