@@ -1,7 +1,9 @@
 using System.Text.Json.Serialization;
 using Kimi.Mooncake.Core;
+using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Models;
 using Kimi.Mooncake.Models.Gguf;
+using Kimi.Mooncake.Worker;
 
 namespace Kimi.Mooncake.Host.Commands;
 
@@ -85,6 +87,9 @@ internal sealed record ModelDescription
     /// <summary>Bytes of tensor data by encoding.</summary>
     public required IReadOnlyDictionary<string, long> TensorBytesByType { get; init; }
 
+    /// <summary>In what a worker caches keys and values unless configured; the figures below are of this.</summary>
+    public required KvElementType KvType { get; init; }
+
     public required int KvBytesPerToken { get; init; }
 
     [JsonPropertyName("kv_bytes_per_1k_tokens")]
@@ -109,7 +114,8 @@ internal sealed record ModelDescription
         source.Check();
         var config = source.Config;
         var parameters = KimiParameters.Of(config);
-        var layout = KimiModel.LayoutOf(config, KvLayout.BlockTokensDefault);
+        var kvType = LoadedModel.ParseKvType("auto", source, CpuArithmetic.Fast);
+        var layout = KimiModel.LayoutOf(config, KvLayout.BlockTokensDefault, kvType);
         return new ModelDescription
         {
             File = path,
@@ -148,6 +154,7 @@ internal sealed record ModelDescription
             TensorBytesByType = source.Tensors.GroupBy(tensor => tensor.TypeName)
                 .OrderBy(group => group.Key, StringComparer.Ordinal)
                 .ToDictionary(group => group.Key, group => group.Sum(tensor => tensor.SizeBytes)),
+            KvType = kvType,
             KvBytesPerToken = layout.BytesPerToken,
             KvBytesPer1KTokens = (long)layout.BytesPerToken * TokensOfLongUnit,
             KvBytesPerBlock = layout.BytesPerBlock,

@@ -69,7 +69,7 @@ internal static class ModelInfoCommand
             Row($"weights in {type}", $"{ByteSize.Approximate(bytes)}");
         }
 
-        Row("KV cache", $"{model.KvBytesPerToken:N0} bytes for each token");
+        Row("KV cache", $"{model.KvBytesPerToken:N0} bytes for each token, as {model.KvType} unless configured");
         Row("", $"{ByteSize.Approximate(model.KvBytesPer1KTokens)} for 1,000 tokens");
         Row("", $"{ByteSize.Approximate(model.KvBytesPerBlock)} for a block of {model.BlockTokens} tokens");
         foreach (var note in model.Notes)

@@ -47,6 +47,26 @@ internal sealed class ModelCommandTests
             root.GetProperty("tensors").GetArrayLength(), Is.EqualTo(root.GetProperty("tensor_count").GetInt32()));
     }
 
+    [TestCase("f32", "f32", 4)]
+    [TestCase("q8_0", "bf16", 2)]
+    public async Task Info_KvCache_IsOfTheTypeThatAWorkerTakes(string type, string kvType, int bytes)
+    {
+        var path = Path.Combine(_folder, "tiny.gguf");
+        var made = await CommandRun.OfAsync(
+            "model", "synth", path, "--type", type, "--layers", "2", "--hidden", "64", "--heads", "2", "--q-lora", "32",
+            "--kv-lora", "32", "--nope", "32", "--rope", "8", "--value", "16", "--intermediate", "64",
+            "--moe-intermediate", "32", "--experts", "4", "--top", "2", "--shared", "1", "--dense-layers", "1",
+            "--vocab", "300", "--yarn-factor", "4");
+
+        var info = await CommandRun.OfAsync("model", "info", path, "--json");
+
+        Assert.That((made.Code, info.Code), Is.EqualTo((0, 0)), made.Error + info.Error);
+        using var found = JsonDocument.Parse(info.Output);
+        Assert.That(found.RootElement.GetProperty("kv_type").GetString(), Is.EqualTo(kvType));
+        Assert.That(
+            found.RootElement.GetProperty("kv_bytes_per_token").GetInt32(), Is.EqualTo(2 * (32 + 8) * bytes));
+    }
+
     [Test]
     public async Task Info_NoModel_NamesThePlace()
     {
