@@ -40,7 +40,7 @@ public sealed class LoadedModel : IDisposable
 
     /// <summary>
     /// What is computed in: <see cref="CpuArithmetic.Fast"/> only where that differs, which it does not for weights in
-    /// single precision.
+    /// single or half precision.
     /// </summary>
     public CpuArithmetic Arithmetic { get; }
 
@@ -68,7 +68,8 @@ public sealed class LoadedModel : IDisposable
 
             source.Check();
             var id = options.Id.Length > 0 ? options.Id : source.Config.Name;
-            var rounds = source.Tensors.Any(tensor => tensor.TypeName != nameof(TensorType.F32));
+            var rounds = source.Tensors.Any(tensor =>
+                tensor.TypeName is not (nameof(TensorType.F32) or nameof(TensorType.F16)));
             return new LoadedModel(source, id, rounds ? arithmetic : CpuArithmetic.Exact);
         }
         catch

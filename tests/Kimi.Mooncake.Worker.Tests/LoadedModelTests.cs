@@ -18,6 +18,7 @@ internal sealed class LoadedModelTests
 
     [TestCase(TensorType.Q8_0, false)]
     [TestCase(TensorType.BF16, false)]
+    [TestCase(TensorType.F16, true)]
     [TestCase(TensorType.F32, true)]
     public void Open_FastAndExact_SameNameWhereNothingIsRounded(TensorType type, bool same)
     {
