@@ -42,9 +42,10 @@ internal static class PrefillChart
     private static readonly XNamespace Svg = "http://www.w3.org/2000/svg";
 
     /// <summary>The line in words.</summary>
-    public static string Describe(PrefillCurve curve) => Text(
-        $"A token costs {curve.ConstantS * 1e6:0.0} µs and {curve.PerKeyS * 1e9:0.000} ns for each position that it ")
-        + Text($"sees (attention at {curve.AttentionGflops:0} GFLOP/s); ")
+    public static string Describe(PrefillCurve curve) => (curve.PerKeyS > 0
+        ? Text($"A token costs {curve.ConstantS * 1e6:0.0} µs and {curve.PerKeyS * 1e9:0.000} ns for each position ")
+            + Text($"that it sees (attention at {curve.AttentionGflops:0} GFLOP/s); ")
+        : Text($"Noise hides how the cost of a token grows over {curve.Tokens:N0} positions; "))
         + Text($"R² {curve.RSquared:0.0000}, passes within {curve.DeviationMax:P1} of the line.");
 
     /// <summary>The drawing.</summary>
@@ -55,7 +56,7 @@ internal static class PrefillChart
         var (tokenStep, costStep) = (BinaryStep(curve.Tokens), DecimalStep(costMax));
 
         // Noise can make the constant negative; the line is drawn from where it is a cost.
-        var first = Math.Clamp(-curve.ConstantS / curve.PerKeyS, 0, curve.Tokens);
+        var first = curve.ConstantS < 0 ? Math.Clamp(-curve.ConstantS / curve.PerKeyS, 0, curve.Tokens) : 0;
         double Fitted(double keys) => (curve.ConstantS + (curve.PerKeyS * keys)) * 1e6;
         double X(double position) => Left + (position / curve.Tokens * (Width - Left - Right));
         double Y(double micros) => Height - Bottom - (micros / costMax * (Height - Top - Bottom));

@@ -140,12 +140,11 @@ internal sealed class BenchModelCommand
             var limits = Limits(worker.Threads);
             var found = ModelBenchReport.Of(model, openS, kernels, worker, options, limits, bench.Run());
             display.End();
+            Print(parsed, found);
             if (report is not null && found.PrefillCurve is { } curve)
             {
                 PrefillPage.Write(report, curve, found);
             }
-
-            Print(parsed, found);
         }
         finally
         {

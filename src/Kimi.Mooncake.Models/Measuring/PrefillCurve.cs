@@ -33,7 +33,10 @@ public sealed record PrefillCurve
     /// <summary>Largest difference of a pass from the line, as part of what it took.</summary>
     public required double DeviationMax { get; init; }
 
-    /// <summary>Thousands of millions of useful operations per second in attention, by the line's slope.</summary>
+    /// <summary>
+    /// Thousands of millions of useful operations per second in attention, by the line's slope; means nothing where
+    /// noise makes <see cref="PerKeyS"/> negative.
+    /// </summary>
     public required double AttentionGflops { get; init; }
 
     /// <summary>Forward passes.</summary>
