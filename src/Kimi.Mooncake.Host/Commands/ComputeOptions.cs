@@ -3,7 +3,7 @@ using Kimi.Mooncake.Host.Output;
 
 namespace Kimi.Mooncake.Host.Commands;
 
-/// <summary>What commands that compute without a server take in common: threads, arithmetic, instructions, KV.</summary>
+/// <summary>What commands that compute by themselves have in common: threads, arithmetic, instructions, KV.</summary>
 internal static class ComputeOptions
 {
     private const int ThreadsMax = 1024;
