@@ -35,6 +35,9 @@ internal unsafe struct ByteStream
     /// <summary>Scales of 16 stored rows for each 32 inputs, where they are a tensor of their own.</summary>
     internal float* Table;
 
+    /// <summary>Stored scales that are asked for; they may lie anywhere.</summary>
+    internal byte* TableAhead;
+
     /// <summary>Results of each row, 16 for each group of stored rows.</summary>
     internal float* Y;
 

@@ -243,7 +243,12 @@ internal sealed class ByteStreamRoutine
         _c.add(Ahead, _block.StoredBytes * StoredRows);
         if (_block.HasTable)
         {
+            // Halves for 16 rows: a line for two blocks.
+            var ahead = __qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.TableAhead))];
             _c.add(Table, LineBytes);
+            _c.mov(Quad, ahead);
+            _c.prefetcht0(__byte_ptr[Quad]);
+            _c.add(ahead, StoredRows * sizeof(ushort));
         }
     }
 

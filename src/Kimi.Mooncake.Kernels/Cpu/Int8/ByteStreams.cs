@@ -86,9 +86,7 @@ internal sealed unsafe class ByteStreams
             if (_scaleBlocks != 0)
             {
                 stream->Table = (float*)((byte*)stream + ByteStreamRoutine.FrameBytes);
-                TileScales.Stored(
-                    _stored.Scales, first, ByteStreamRoutine.StoredRows, 0, _scaleBlocks, 0, (byte*)stream->Table,
-                    ByteStreamRoutine.StoredRows * sizeof(float));
+                stream->TableAhead = DecodeScales(first, stream->Table);
             }
 
             _routines[rows].Call(stream);
@@ -101,6 +99,15 @@ internal sealed unsafe class ByteStreams
         TensorType.Q5_0 or TensorType.Int4Group32 => Avx512Vbmi.IsSupported,
         _ => false,
     };
+
+    /// <summary>Decodes the scales of a group and returns where those of the next one are.</summary>
+    private byte* DecodeScales(int first, float* table)
+    {
+        TileScales.Stored(
+            _stored.Scales, first, ByteStreamRoutine.StoredRows, 0, _scaleBlocks, 0, (byte*)table,
+            ByteStreamRoutine.StoredRows * sizeof(float));
+        return _stored.Scales.RowOf(Math.Min(first + (long)ByteStreamRoutine.StoredRows, _stored.Rows - 1));
+    }
 
     private byte* At(long row) => _stored.At(0, 0) + (row * _stride);
 
