@@ -7,6 +7,10 @@ namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 internal sealed unsafe class ByteStreams
 {
     private const int Alignment = 64;
+
+    // More passes over a group take longer than a tile of it; of Q6_K already the second does.
+    private const int PassesMax = 3;
+
     private static readonly Lock Gate = new();
     private static readonly Dictionary<TensorType, MachineCode[]> Known = [];
 
@@ -16,14 +20,19 @@ internal sealed unsafe class ByteStreams
     private readonly int _blocks;
     private readonly int _scaleBlocks;
 
-    private ByteStreams(in TensorData stored, MachineCode[] routines)
+    private ByteStreams(in TensorData stored, InstructionPath path, MachineCode[] routines)
     {
+        var once = path == InstructionPath.Amx || stored.Type == TensorType.Q6_K;
+        RowsMax = once ? ByteStreamRoutine.RowsMax : PassesMax * ByteStreamRoutine.RowsMax;
         _stored = stored;
         _routines = routines;
         _stride = TensorTypes.RowBytes(stored.Type, stored.Columns);
         _blocks = stored.Columns / TensorTypes.BlockValues(stored.Type);
         _scaleBlocks = stored.Type == TensorType.Int4Group32 ? _blocks : 0;
     }
+
+    /// <summary>Most rows that take less time than with tiles, measured; AMX is not kept waiting.</summary>
+    internal int RowsMax { get; }
 
     /// <summary>Bytes of working memory, which begins anywhere.</summary>
     internal long ScratchBytes =>
@@ -52,7 +61,7 @@ internal sealed unsafe class ByteStreams
                 Known.Add(type, routines);
             }
 
-            return new ByteStreams(weight, routines);
+            return new ByteStreams(weight, path, routines);
         }
     }
 
@@ -61,7 +70,7 @@ internal sealed unsafe class ByteStreams
     /// <param name="outputs">Stored rows, a multiple of 16, or none.</param>
     /// <param name="x">Rows of bytes.</param>
     /// <param name="firstRow">First of them.</param>
-    /// <param name="rows">How many, at most <see cref="ByteStreamRoutine.RowsMax"/>.</param>
+    /// <param name="rows">How many, at most <see cref="RowsMax"/>.</param>
     /// <param name="y">Receives the results.</param>
     /// <param name="ldy">Values from one row of the results to the next.</param>
     /// <param name="scratch"><see cref="ScratchBytes"/> bytes.</param>
@@ -72,24 +81,29 @@ internal sealed unsafe class ByteStreams
     {
         var stream = (ByteStream*)(((nuint)scratch + Alignment - 1) & ~(nuint)(Alignment - 1));
         var groups = outputs / ByteStreamRoutine.StoredRows;
-        var step = _scaleBlocks == 0 ? groups : 1;
+        var step = _scaleBlocks == 0 && rows <= ByteStreamRoutine.RowsMax ? groups : 1;
+        var passes = (rows + ByteStreamRoutine.RowsMax - 1) / ByteStreamRoutine.RowsMax;
         for (var group = 0; group < groups; group += step)
         {
             var first = firstOutput + (group * ByteStreamRoutine.StoredRows);
-            Begin(stream, first, x, firstRow);
-            stream->Y = y + (group * ByteStreamRoutine.StoredRows);
-            stream->YStride = ldy * sizeof(float);
-            stream->Groups = step;
-            stream->Afterwards = afterwards != null && group + step == groups
+            var next = group + step == groups && afterwards != null
                 ? afterwards
                 : At(Math.Min(first + (step * (long)ByteStreamRoutine.StoredRows), _stored.Rows - 1));
-            if (_scaleBlocks != 0)
+            var table = (float*)((byte*)stream + ByteStreamRoutine.FrameBytes);
+            var tableAhead = _scaleBlocks == 0 ? null : DecodeScales(first, table);
+            for (var pass = 0; pass < passes; pass++)
             {
-                stream->Table = (float*)((byte*)stream + ByteStreamRoutine.FrameBytes);
-                stream->TableAhead = DecodeScales(first, stream->Table);
+                // Passes of like size; the first one asks for what comes next.
+                var (row, end) = (rows * pass / passes, rows * (pass + 1) / passes);
+                Begin(stream, first, x, firstRow + row);
+                stream->Y = y + (row * ldy) + (group * ByteStreamRoutine.StoredRows);
+                stream->YStride = ldy * sizeof(float);
+                stream->Groups = step;
+                stream->Afterwards = next;
+                stream->Table = table;
+                stream->TableAhead = tableAhead;
+                _routines[end - row].Call(stream);
             }
-
-            _routines[rows].Call(stream);
         }
     }
 

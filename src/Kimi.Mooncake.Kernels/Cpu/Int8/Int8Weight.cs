@@ -77,7 +77,7 @@ internal sealed unsafe class Int8Weight : PanelWeight
         int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch,
         byte* afterwards)
     {
-        if (_stream is not null && rows <= ByteStreamRoutine.RowsMax)
+        if (_stream is not null && rows <= _stream.RowsMax)
         {
             // Only whole panels are streamed.
             var whole = Math.Clamp((OutputSize / PanelColumns) - panel, 0, panels);
