@@ -135,8 +135,7 @@ internal sealed unsafe class DecodeAttention : IDisposable
     /// <summary>One range of one row, all heads.</summary>
     private void AttendTask(int task, int member)
     {
-        var (row, start) = _ranges[task];
-        var end = Math.Min(start + DecodeRanges.RangeKeys, _rows[row].ContextLength);
+        var (row, start, end) = _ranges[task];
         var partial = _partials + ((long)task * PartialStride);
         var heads = _shape.HeadCount;
         new Span<float>(partial, PartialStride).Clear();

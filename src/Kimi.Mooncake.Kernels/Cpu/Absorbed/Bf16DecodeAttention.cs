@@ -172,7 +172,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
     private void AttendTask(int task, int member)
     {
         var (index, split) = Math.DivRem(task, _splits);
-        var (row, start) = _ranges[index];
+        var (row, start, rangeEnd) = _ranges[index];
         var groups = (_groups + _splits - 1) / _splits;
         var (first, end) = (split * groups, Math.Min((split + 1) * groups, _groups));
         if (first >= end)
@@ -202,17 +202,11 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
             WeightSums = maxima + PaddedHeads + (first * Group),
             Scratch = _members + (member * _memberStride),
         };
-        for (var rangeEnd = RangeEnd(index); start < rangeEnd; start += LatentKernels.TileKeys)
+        for (; start < rangeEnd; start += LatentKernels.TileKeys)
         {
             (tile.Start, tile.Count) = (start, Math.Min(LatentKernels.TileKeys, rangeEnd - start));
-            var next = start + tile.Count;
-            if (next < rangeEnd)
-            {
-                tile.NextTable = tile.Table;
-                tile.NextStart = next;
-                tile.NextCount = Math.Min(LatentKernels.TileKeys, rangeEnd - next);
-            }
-            else
+            SetNext(ref tile, row, start + tile.Count, rangeEnd);
+            if (tile.NextCount == 0)
             {
                 SetNext(ref tile, task + 1);
             }
@@ -221,20 +215,21 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         }
     }
 
-    private int RangeEnd(int range) =>
-        Math.Min(_ranges[range].Start + DecodeRanges.RangeKeys, _rows[_ranges[range].Row].ContextLength);
-
     /// <summary>The first tile of a task comes next, if there is such a task.</summary>
     private void SetNext(ref LatentTile tile, int task)
     {
-        tile.NextCount = 0;
         if (task < _ranges.Count * _splits)
         {
-            var range = task / _splits;
-            (var row, tile.NextStart) = _ranges[range];
-            tile.NextTable = _tables + _rows[row].TableOffset;
-            tile.NextCount = Math.Min(LatentKernels.TileKeys, RangeEnd(range) - tile.NextStart);
+            var (row, start, end) = _ranges[task / _splits];
+            SetNext(ref tile, row, start, end);
         }
+    }
+
+    private void SetNext(ref LatentTile tile, int row, int start, int end)
+    {
+        tile.NextTable = _tables + _rows[row].TableOffset;
+        tile.NextStart = start;
+        tile.NextCount = Math.Min(LatentKernels.TileKeys, end - start);
     }
 
     /// <summary>All rows' results of a head: ranges merged, then raised from the latent space.</summary>

@@ -14,7 +14,7 @@ internal sealed class DecodeRanges
     private const double PartCost = 1.05;
     private const double GroupsPerRead = 1.5;
 
-    private (int Row, int Start)[] _ranges = [];
+    private (int Row, int Start, int End)[] _ranges = [];
     private int[] _firstRanges = [];
     private long _wholeRanges;
     private int _longestRest;
@@ -25,8 +25,8 @@ internal sealed class DecodeRanges
     /// <summary>Positions of all rows.</summary>
     internal long Keys { get; private set; }
 
-    /// <summary>The row of a range and the position where it starts.</summary>
-    internal (int Row, int Start) this[int range] => _ranges[range];
+    /// <summary>The row of a range, the position where it starts, and the one after its last.</summary>
+    internal (int Row, int Start, int End) this[int range] => _ranges[range];
 
     /// <summary>The first range of a row; that of the row after the last is where they end.</summary>
     internal int First(int row) => _firstRanges[row];
@@ -53,14 +53,15 @@ internal sealed class DecodeRanges
         if (_ranges.Length < Count)
         {
             // Twice the need, as contexts grow by a range every 1024 steps.
-            _ranges = new (int, int)[2 * Count];
+            _ranges = new (int, int, int)[2 * Count];
         }
 
         for (var row = 0; row < rows.Length; row++)
         {
             for (var range = _firstRanges[row]; range < _firstRanges[row + 1]; range++)
             {
-                _ranges[range] = (row, (range - _firstRanges[row]) * RangeKeys);
+                var start = (range - _firstRanges[row]) * RangeKeys;
+                _ranges[range] = (row, start, Math.Min(start + RangeKeys, rows[row].ContextLength));
             }
         }
     }
