@@ -50,7 +50,8 @@ internal sealed class DecodeRangesTests
     }
 
     [Test]
-    public void Parts_AnyContext_AreAtMostTheGroups([Values(1, 2, 3, 5, 8)] int groups, [Values(1, 2, 7, 96)] int members)
+    public void Parts_AnyContext_AreAtMostTheGroups(
+        [Values(1, 2, 3, 5, 8)] int groups, [Values(1, 2, 7, 96)] int members)
     {
         var ranges = new DecodeRanges();
         for (var context = 1; context < 6000; context += 97)

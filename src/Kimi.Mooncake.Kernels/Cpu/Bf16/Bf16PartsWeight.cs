@@ -4,8 +4,8 @@ using System.Runtime.Intrinsics;
 namespace Kimi.Mooncake.Kernels.Cpu.Bf16;
 
 /// <summary>
-/// A bfloat16 matrix where it is stored, multiplied with inputs in two parts: the product of the rounded inputs and that
-/// of what rounding took away, each as <see cref="Bf16Weight"/> computes it, are added. Inputs keep 16 digits.
+/// A bfloat16 matrix where it is stored, multiplied with inputs in two parts: the product of the rounded inputs and
+/// that of what rounding took away, each as <see cref="Bf16Weight"/> computes it, are added. Inputs keep 16 digits.
 /// </summary>
 internal sealed unsafe class Bf16PartsWeight : PanelWeight
 {

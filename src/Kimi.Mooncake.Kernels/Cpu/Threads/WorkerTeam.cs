@@ -259,7 +259,7 @@ internal sealed class WorkerTeam : IDisposable
         }
     }
 
-    /// <summary>The job of a task just taken, and its number: the one expected unless this thread slept for long.</summary>
+    /// <summary>The job of a task just taken, and its number: as expected unless this thread slept for long.</summary>
     private TeamTask JobOf(int member, ref uint number, TeamTask expected)
     {
         var current = _board.NumberFor(member);
