@@ -16,6 +16,9 @@ internal sealed unsafe class Bf16Kernels
 
     private static readonly Lazy<MachineCode> SoftmaxRoutine = new(() => new MachineCode(Bf16SoftmaxRoutine.Write));
 
+    // What is asked for ahead lies in the second-level cache beside what is read.
+    private const long AheadBytesMax = 512L << 10;
+
     private readonly MachineCode? _routine;
     private readonly MachineCode? _streamRoutine;
     private readonly MachineCode? _softmaxRoutine;
@@ -68,7 +71,7 @@ internal sealed unsafe class Bf16Kernels
     /// <summary>
     /// <c>c[r][n] = sum over k of a[r][k] * stored[n][k]</c> for 16 stored rows, as fast as memory gives them.
     /// </summary>
-    /// <param name="stored">First stored row.</param>
+    /// <param name="stored">First stored row; behind the last one, others may follow.</param>
     /// <param name="stride">Values from one stored row to the next.</param>
     /// <param name="k">Values to sum, a multiple of 32, above 0.</param>
     /// <param name="a">Rows.</param>
@@ -79,8 +82,7 @@ internal sealed unsafe class Bf16Kernels
     internal void Stream(
         ushort* stored, long stride, int k, ushort* a, long lda, int rows, float* c, long ldc)
     {
-        var lines = k / Bf16StreamRoutine.LineValues;
-        var last = Math.Min(lines, Bf16StreamRoutine.PrefetchLines);
+        var next = Bf16StreamRoutine.StoredRows * stride;
         var product = new Bf16Stream
         {
             Stored = stored,
@@ -90,8 +92,8 @@ internal sealed unsafe class Bf16Kernels
             Rows = rows,
             Result = c,
             ResultStrideBytes = ldc * sizeof(float),
-            LinesAhead = lines - last,
-            LinesLast = last,
+            Lines = k / Bf16StreamRoutine.LineValues,
+            Ahead = next * sizeof(ushort) <= AheadBytesMax ? stored + next : null,
         };
         _streamRoutine!.Call(&product);
     }

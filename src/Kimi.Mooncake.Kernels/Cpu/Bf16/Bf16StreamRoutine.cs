@@ -14,33 +14,39 @@ internal unsafe struct Bf16Stream
     internal float* Result;
     internal long ResultStrideBytes;
 
-    /// <summary>Lines (of 32 values) of which the line some way on is asked for meanwhile.</summary>
-    internal long LinesAhead;
+    /// <summary>Lines (of 32 values) of a stored row.</summary>
+    internal long Lines;
 
-    /// <summary>The lines after those, during which the first ones of the next 16 stored rows are asked for.</summary>
-    internal long LinesLast;
+    /// <summary>What is asked for from memory meanwhile, as many bytes as are read; null for nothing.</summary>
+    internal ushort* Ahead;
 }
 
 /// <summary>
-/// Writes the bfloat16 product of up to 8 rows with 16 stored rows: a line of 32 values of each is turned in registers
-/// and multiplied there, so that weights go from memory to sums without a store between.
+/// Writes the bfloat16 product of up to 8 rows with stored rows: a line of 32 values of each of 16 is turned in
+/// registers and multiplied there, so that weights go from memory to sums without a store between.
 /// </summary>
+/// <remarks>
+/// Memory is fastest where it is read in the order in which it lies. The next 16 stored rows, which lie side by side,
+/// are therefore asked for in that order while these are worked on, and lines of these some way on once more, since
+/// those are in the second-level cache at best.
+/// </remarks>
 internal static class Bf16StreamRoutine
 {
     internal const int RowsMax = 8;
     internal const int StoredRows = 16;
     internal const int LineValues = 32;
 
-    /// <summary>How far ahead memory is asked for.</summary>
-    internal const int PrefetchLines = 4;
-
+    private const int HalfRows = 8;
+    private const int PrefetchLines = 4;
     private const int LineBytes = 64;
     private const int PairBytes = 4;
     private const int PointerBytes = 8;
     private const int Group = 4;
+    private const int RowsAt = 4 * PointerBytes;
     private const int ResultAt = 5 * PointerBytes;
     private const int ResultStrideAt = 6 * PointerBytes;
-    private const int LinesLastAt = 8 * PointerBytes;
+    private const int LinesAt = 7 * PointerBytes;
+    private const int AheadAt = 8 * PointerBytes;
 
     // zmm0 to zmm15 hold what is turned, zmm16 to zmm19 what is between, zmm20 onwards sums.
     private static readonly AssemblerRegisterZMM[] Turned =
@@ -64,8 +70,6 @@ internal static class Bf16StreamRoutine
 
     private static AssemblerRegister64 Ahead => r15;
 
-    private static AssemblerRegister64 AheadUpper => rbp;
-
     private static AssemblerRegister64 Left => r9;
 
     private static AssemblerRegister64 Lines => r14;
@@ -80,18 +84,23 @@ internal static class Bf16StreamRoutine
 
         c.mov(Stored, __qword_ptr[rdi]);
         WriteStrides(c, StoredStrides, PointerBytes);
+        c.lea(StoredUpper, __[Stored + (StoredStrides[0] * HalfRows)]);
         c.mov(Left, __qword_ptr[rdi + (2 * PointerBytes)]);
         WriteStrides(c, LeftStrides, 3 * PointerBytes);
-        c.lea(StoredUpper, __[Stored + (StoredStrides[0] * RowsMax)]);
-        c.lea(Ahead, __[Stored + (PrefetchLines * LineBytes)]);
-        c.lea(AheadUpper, __[StoredUpper + (PrefetchLines * LineBytes)]);
+        c.mov(Lines, __qword_ptr[rdi + LinesAt]);
+        c.mov(Ahead, __qword_ptr[rdi + AheadAt]);
         var end = c.CreateLabel();
         for (var rows = 1; rows <= RowsMax; rows++)
         {
-            var next = c.CreateLabel();
-            c.cmp(__qword_ptr[rdi + (4 * PointerBytes)], rows);
+            var (next, without) = (c.CreateLabel(), c.CreateLabel());
+            c.cmp(__qword_ptr[rdi + RowsAt], rows);
             c.jne(next);
-            WriteRows(c, rows);
+            c.test(Ahead, Ahead);
+            c.je(without);
+            WriteRows(c, rows, hasAhead: true);
+            c.jmp(end);
+            c.Label(ref without);
+            WriteRows(c, rows, hasAhead: false);
             c.jmp(end);
             c.Label(ref next);
             c.nop();
@@ -128,32 +137,28 @@ internal static class Bf16StreamRoutine
             _ => __[first + strides[3]],
         };
 
-    private static void WriteRows(Assembler c, int rows)
+    private static void WriteRows(Assembler c, int rows, bool hasAhead)
     {
         foreach (var sum in Sums.AsSpan(0, rows))
         {
             c.vpxord(sum, sum, sum);
         }
 
-        var (loop, last, done) = (c.CreateLabel(), c.CreateLabel(), c.CreateLabel());
-        c.mov(Lines, __qword_ptr[rdi + LinesLastAt - PointerBytes]);
-        c.test(Lines, Lines);
-        c.je(last);
+        var loop = c.CreateLabel();
         c.Label(ref loop);
-        WriteLine(c, rows);
+        WriteLine(c, rows, hasAhead);
+        foreach (var pointer in new[] { Stored, StoredUpper, Left })
+        {
+            c.add(pointer, LineBytes);
+        }
+
+        if (hasAhead)
+        {
+            c.add(Ahead, StoredRows * LineBytes);
+        }
+
         c.dec(Lines);
         c.jne(loop);
-
-        // Then the last lines, once: their number is taken away as it is read.
-        c.Label(ref last);
-        c.mov(Lines, __qword_ptr[rdi + LinesLastAt]);
-        c.mov(__qword_ptr[rdi + LinesLastAt], 0);
-        c.test(Lines, Lines);
-        c.je(done);
-        WriteNextRows(c);
-        c.jmp(loop);
-
-        c.Label(ref done);
         c.mov(Lines, __qword_ptr[rdi + ResultAt]);
         foreach (var sum in Sums.AsSpan(0, rows))
         {
@@ -162,20 +167,11 @@ internal static class Bf16StreamRoutine
         }
     }
 
-    /// <summary>What is asked for from now on are the first lines of the next rows.</summary>
-    private static void WriteNextRows(Assembler c)
-    {
-        c.mov(Ahead, __qword_ptr[rdi]);
-        c.lea(Ahead, __[Ahead + (StoredStrides[0] * RowsMax)]);
-        c.lea(Ahead, __[Ahead + (StoredStrides[0] * RowsMax)]);
-        c.lea(AheadUpper, __[Ahead + (StoredStrides[0] * RowsMax)]);
-    }
-
-    private static void WriteLine(Assembler c, int rows)
+    private static void WriteLine(Assembler c, int rows, bool hasAhead)
     {
         for (var row = 0; row < StoredRows; row += Group)
         {
-            WriteGroup(c, row);
+            WriteGroup(c, row, hasAhead);
         }
 
         // Quarters of four registers: pairs j, 4 + j, 8 + j and 12 + j of 16 rows.
@@ -198,23 +194,22 @@ internal static class Bf16StreamRoutine
                 c.vdpbf16ps(Sums[row], Turned[pair], Broadcast(Row(Left, LeftStrides, row) + (pair * PairBytes)));
             }
         }
-
-        foreach (var pointer in new[] { Stored, StoredUpper, Ahead, AheadUpper, Left })
-        {
-            c.add(pointer, LineBytes);
-        }
     }
 
     private static AssemblerMemoryOperand Broadcast(AssemblerMemoryOperand at) => __dword_bcst[at];
 
     /// <summary>Four rows: register j becomes pairs j, 4 + j, 8 + j and 12 + j of each.</summary>
-    private static void WriteGroup(Assembler c, int row)
+    private static void WriteGroup(Assembler c, int row, bool hasAhead)
     {
         for (var r = row; r < row + Group; r++)
         {
-            var (first, ahead) = r < RowsMax ? (Stored, Ahead) : (StoredUpper, AheadUpper);
-            c.vmovdqu32(Turned[r], Row(first, StoredStrides, r % RowsMax));
-            c.prefetcht0(Row(ahead, StoredStrides, r % RowsMax));
+            var stored = Row(r < HalfRows ? Stored : StoredUpper, StoredStrides, r % HalfRows);
+            c.vmovdqu32(Turned[r], stored);
+            c.prefetcht0(stored + (PrefetchLines * LineBytes));
+            if (hasAhead)
+            {
+                c.prefetcht0(__[Ahead + (r * LineBytes)]);
+            }
         }
 
         c.vpunpckldq(Between[0], Turned[row], Turned[row + 1]);
