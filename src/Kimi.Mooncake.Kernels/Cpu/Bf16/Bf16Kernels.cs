@@ -71,7 +71,7 @@ internal sealed unsafe class Bf16Kernels
     /// <summary>
     /// <c>c[r][n] = sum over k of a[r][k] * stored[n][k]</c> for 16 stored rows, as fast as memory gives them.
     /// </summary>
-    /// <param name="stored">First stored row; behind the last one, others may follow.</param>
+    /// <param name="stored">First stored row.</param>
     /// <param name="stride">Values from one stored row to the next.</param>
     /// <param name="k">Values to sum, a multiple of 32, above 0.</param>
     /// <param name="a">Rows.</param>
@@ -79,10 +79,11 @@ internal sealed unsafe class Bf16Kernels
     /// <param name="rows">Rows, 1 to <see cref="StreamRowsMax"/>.</param>
     /// <param name="c">Rows of 16 sums.</param>
     /// <param name="ldc">Values from one row of the result to the next.</param>
+    /// <param name="ahead">As many stored values that are read next; or null.</param>
     internal void Stream(
-        ushort* stored, long stride, int k, ushort* a, long lda, int rows, float* c, long ldc)
+        ushort* stored, long stride, int k, ushort* a, long lda, int rows, float* c, long ldc, ushort* ahead)
     {
-        var next = Bf16StreamRoutine.StoredRows * stride;
+        var aheadBytes = Bf16StreamRoutine.StoredRows * stride * sizeof(ushort);
         var product = new Bf16Stream
         {
             Stored = stored,
@@ -93,7 +94,7 @@ internal sealed unsafe class Bf16Kernels
             Result = c,
             ResultStrideBytes = ldc * sizeof(float),
             Lines = k / Bf16StreamRoutine.LineValues,
-            Ahead = next * sizeof(ushort) <= AheadBytesMax ? stored + next : null,
+            Ahead = aheadBytes <= AheadBytesMax ? ahead : null,
         };
         _streamRoutine!.Call(&product);
     }

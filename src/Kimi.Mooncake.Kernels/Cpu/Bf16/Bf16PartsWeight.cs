@@ -31,7 +31,12 @@ internal sealed unsafe class Bf16PartsWeight : PanelWeight
     internal override int PanelsPerTask(int rows) => _weight.PanelsPerTask(Parts * rows);
 
     internal override void Multiply(
-        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch) =>
+        Multiply(panel, panels, x, firstRow, rows, y, ldy, scratch, null);
+
+    internal override void Multiply(
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch,
+        byte* afterwards)
     {
         var left = x.Bf16Parts + ((long)Parts * firstRow * x.Bf16Stride);
         var sums = (float*)(scratch + _weight.ScratchBytes);
@@ -41,11 +46,15 @@ internal sealed unsafe class Bf16PartsWeight : PanelWeight
             var from = left + ((long)Parts * row * x.Bf16Stride);
             for (var i = 0; i < panels; i++)
             {
-                _weight.MultiplyPanel(panel + i, from, x.Bf16Stride, Parts * count, sums, PanelColumns, scratch);
+                _weight.MultiplyPanel(
+                    panel + i, from, x.Bf16Stride, Parts * count, sums, PanelColumns, scratch,
+                    i < panels - 1 || afterwards == null ? _weight.Following(panel + i) : afterwards);
                 Add(sums, count, y + (row * ldy) + (i * PanelColumns), ldy);
             }
         }
     }
+
+    internal override byte* PanelStart(int panel) => _weight.PanelStart(panel);
 
     public override void Dispose() => _weight.Dispose();
 

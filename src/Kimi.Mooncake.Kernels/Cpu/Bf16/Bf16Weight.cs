@@ -42,14 +42,26 @@ internal sealed unsafe class Bf16Weight : PanelWeight
     internal override int PanelsPerTask(int rows) => rows <= FewRows ? PanelsOfFewRows : 1;
 
     internal override void Multiply(
-        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch)
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch) =>
+        Multiply(panel, panels, x, firstRow, rows, y, ldy, scratch, null);
+
+    internal override void Multiply(
+        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch,
+        byte* afterwards)
     {
         var left = x.Bf16 + ((long)firstRow * x.Bf16Stride);
         for (var i = panel; i < panel + panels; i++)
         {
-            MultiplyPanel(i, left, x.Bf16Stride, rows, y + ((i - panel) * PanelColumns), ldy, scratch);
+            MultiplyPanel(
+                i, left, x.Bf16Stride, rows, y + ((i - panel) * PanelColumns), ldy, scratch,
+                i < panel + panels - 1 || afterwards == null ? Following(i) : afterwards);
         }
     }
+
+    internal override byte* PanelStart(int panel) => (byte*)Stored(panel);
+
+    /// <summary>Where the stored values of a panel end, and other ones may begin.</summary>
+    internal byte* Following(int panel) => (byte*)(Stored(panel) + ((long)PanelColumns * InputSize));
 
     /// <summary>The product of rows with one panel.</summary>
     /// <param name="panel">The panel.</param>
@@ -59,12 +71,13 @@ internal sealed unsafe class Bf16Weight : PanelWeight
     /// <param name="y">Receives 32 results for each row.</param>
     /// <param name="ldy">Values from one row of the results to the next.</param>
     /// <param name="scratch"><see cref="ScratchBytes"/> bytes, aligned to 64.</param>
+    /// <param name="next">What may be asked for from memory towards the end; or null.</param>
     internal void MultiplyPanel(
-        int panel, ushort* left, long stride, int rows, float* y, long ldy, byte* scratch)
+        int panel, ushort* left, long stride, int rows, float* y, long ldy, byte* scratch, byte* next)
     {
         var streams = rows <= StreamsMax * _kernels.StreamRowsMax
             && OutputSize - (panel * PanelColumns) >= PanelColumns;
-        var streamed = streams ? Stream(panel, left, stride, rows, y, ldy) : 0;
+        var streamed = streams ? Stream(panel, left, stride, rows, y, ldy, (ushort*)next) : 0;
         MultiplyRuns(panel, streamed, left, stride, rows, y, ldy, (uint*)scratch);
     }
 
@@ -76,16 +89,19 @@ internal sealed unsafe class Bf16Weight : PanelWeight
     private ushort* Stored(int panel) => (ushort*)_stored.At((long)panel * PanelColumns, 0);
 
     /// <summary>Whole lines of stored rows; returns how many inputs they were.</summary>
-    private int Stream(int panel, ushort* left, long stride, int rows, float* y, long ldy)
+    private int Stream(int panel, ushort* left, long stride, int rows, float* y, long ldy, ushort* next)
     {
         var values = InputSize / Bf16StreamRoutine.LineValues * Bf16StreamRoutine.LineValues;
         for (var row = 0; row < PanelColumns && values > 0; row += Bf16StreamRoutine.StoredRows)
         {
+            var stored = Stored(panel) + ((long)row * InputSize);
+            var isLast = row + Bf16StreamRoutine.StoredRows == PanelColumns;
+            var ahead = isLast ? next : stored + ((long)Bf16StreamRoutine.StoredRows * InputSize);
             for (var first = 0; first < rows; first += Bf16StreamRoutine.RowsMax)
             {
                 _kernels.Stream(
-                    Stored(panel) + ((long)row * InputSize), InputSize, values, left + (first * stride), stride,
-                    Math.Min(Bf16StreamRoutine.RowsMax, rows - first), y + (first * ldy) + row, ldy);
+                    stored, InputSize, values, left + (first * stride), stride,
+                    Math.Min(Bf16StreamRoutine.RowsMax, rows - first), y + (first * ldy) + row, ldy, ahead);
             }
         }
 
