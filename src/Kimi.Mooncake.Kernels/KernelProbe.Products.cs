@@ -26,6 +26,7 @@ public sealed unsafe partial class KernelProbe
     private static readonly int[] ProductRows = [1, 8, 64, 512];
 
     private NativeBuffer? _stored;
+    private NativeBuffer? _scales;
 
     /// <summary>A product of some rows with one weight after another of a set.</summary>
     /// <param name="type">Encoding of the weights.</param>
@@ -37,29 +38,16 @@ public sealed unsafe partial class KernelProbe
     internal KernelMeasurement MeasureProduct(
         TensorType type, int input, int output, int rows, string layer, long setBytes = StoredSetBytes)
     {
-        var sizeBytes = TensorData.SizeBytes(type, output, input);
-        var weights = new LinearWeight[Math.Max(1, setBytes / sizeBytes)];
-        var stored = Stored(Math.Max(setBytes, sizeBytes));
-        using var scales = new NativeBuffer((long)output * input / 32 * sizeof(ushort));
-        MemoryMarshal.Cast<byte, ushort>(scales.Span(0, (int)scales.SizeBytes)).Fill(Int4ScaleAsBf16);
-        var weightBytes = 0L;
-        for (var i = 0; i < weights.Length; i++)
-        {
-            var tensor = stored.Tensor(i * sizeBytes, type, output, input);
-            tensor = type == TensorType.Int4Group32
-                ? TensorData.PackedInt4(tensor, scales.Tensor(0, TensorType.BF16, output, input / 32))
-                : tensor;
-            weightBytes += tensor.StoredBytes;
-            weights[i] = _fast.Pack(tensor);
-        }
-
+        var tensors = WeightSet(type, input, output, setBytes);
+        var weights = Array.ConvertAll(tensors, tensor => _fast.Pack(tensor));
         using var x = Filled(rows, input);
         using var y = new Matrix(rows, output);
         var found = Measure(
             ProductName(type, input, output, rows, layer),
             ArithmeticOf(type),
             2.0 * rows * input * output * weights.Length,
-            weightBytes + ((double)weights.Length * rows * (input + output) * sizeof(float)),
+            tensors.Sum(tensor => tensor.StoredBytes)
+                + ((double)weights.Length * rows * (input + output) * sizeof(float)),
             () =>
             {
                 foreach (var weight in weights)
@@ -69,6 +57,27 @@ public sealed unsafe partial class KernelProbe
             });
         Array.ForEach(weights, weight => weight.Dispose());
         return found with { Seconds = found.Seconds / weights.Length };
+    }
+
+    /// <summary>The weights that a product works through, no byte of which is another's, scales included.</summary>
+    internal TensorData[] WeightSet(TensorType type, int input, int output, long setBytes)
+    {
+        var isPacked = type == TensorType.Int4Group32;
+        var valueBytes = TensorData.SizeBytes(type, output, input);
+        var groups = input / TensorTypes.BlockValues(TensorType.Int4Group32);
+        var scaleBytes = isPacked ? TensorData.SizeBytes(TensorType.BF16, output, groups) : 0;
+        var tensors = new TensorData[Math.Max(1, setBytes / (valueBytes + scaleBytes))];
+        var stored = Stored(tensors.Length * valueBytes);
+        var scales = isPacked ? Scales(tensors.Length * scaleBytes) : null;
+        for (var i = 0; i < tensors.Length; i++)
+        {
+            var values = stored.Tensor(i * valueBytes, type, output, input);
+            tensors[i] = scales is null
+                ? values
+                : TensorData.PackedInt4(values, scales.Tensor(i * scaleBytes, TensorType.BF16, output, groups));
+        }
+
+        return tensors;
     }
 
     private static string ProductName(TensorType type, int input, int output, int rows, string layer) =>
@@ -107,5 +116,18 @@ public sealed unsafe partial class KernelProbe
         }
 
         return _stored;
+    }
+
+    /// <summary>Scales of packed integers.</summary>
+    private NativeBuffer Scales(long sizeBytes)
+    {
+        if (_scales is null || _scales.SizeBytes < sizeBytes)
+        {
+            _scales?.Dispose();
+            _scales = new NativeBuffer(sizeBytes);
+            MemoryMarshal.Cast<byte, ushort>(_scales.Span(0, checked((int)sizeBytes))).Fill(Int4ScaleAsBf16);
+        }
+
+        return _scales;
     }
 }

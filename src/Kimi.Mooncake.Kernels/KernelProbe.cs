@@ -76,6 +76,7 @@ public sealed partial class KernelProbe : IDisposable
         _exact.Dispose();
         _fast.Dispose();
         _stored?.Dispose();
+        _scales?.Dispose();
     }
 
     /// <summary>The best that the machine does of the arithmetic that a kernel uses, in GFLOP/s.</summary>

@@ -37,6 +37,25 @@ internal sealed class KernelProbeTests
     }
 
     [Test]
+    public unsafe void WeightSet_OfPackedIntegers_HasScalesOfItsOwnForEveryWeight()
+    {
+        const int Size = 64;
+        const int WeightBytes = Size * Size / 2;
+        const int ScaleBytes = Size * Size / 32 * 2;
+        using var probe = new KernelProbe(new CpuOptions { ThreadCount = 1 });
+
+        var set = probe.WeightSet(TensorType.Int4Group32, Size, Size, setBytes: 1 << 16);
+
+        Assert.That(set, Has.Length.EqualTo((1 << 16) / (WeightBytes + ScaleBytes)));
+        Assert.That(set.Select(weight => weight.StoredBytes), Is.All.EqualTo(WeightBytes + ScaleBytes));
+        for (var i = 1; i < set.Length; i++)
+        {
+            var distance = set[i].Scales.RowOf(0) - set[i - 1].Scales.RowOf(0);
+            Assert.That(distance, Is.GreaterThanOrEqualTo(ScaleBytes));
+        }
+    }
+
+    [Test]
     public void Cases_Names_AreUniqueAndSayWhatTheyMeasure()
     {
         using var probe = new KernelProbe(new CpuOptions { ThreadCount = 1 });
