@@ -202,30 +202,38 @@ internal sealed class Int8WeightTests
 
     [Test]
     public void MatMul_Int4WithScalesOfAnyType_IsTheDefinitionsBits(
-        [Values(TensorType.F32, TensorType.F16, TensorType.BF16)] TensorType type, [Values(32, 288, 544)] int columns)
+        [Values(TensorType.F32, TensorType.F16, TensorType.BF16)] TensorType type,
+        [ValueSource(nameof(Paths))] InstructionPath path,
+        [Values(32, 224, 256, 288, 480, 512, 544, 736)] int columns)
     {
-        // Arrange: scales are read several at a time where so many are left, in panels that are whole.
+        // Arrange: scales are read 8 at a time where there are so many, of whole panels and of one that is not.
         using var tensors = new TestTensors(10);
-        const int Outputs = 50;
-        using var words = new NativeBuffer(Outputs * columns / 2);
-        for (var i = 0; i < words.SizeBytes; i++)
+        using var kernels = Kernels(path);
+        const int Skipped = 3;
+        foreach (var (rows, outputs) in new[] { (1, 64), (3, 50), (8, 96), (9, 32), (24, 70), (25, 64) })
         {
-            words.Span(i, 1)[0] = (byte)tensors.Next(0, 255);
+            var stored = Skipped + outputs;
+            using var words = new NativeBuffer(stored * columns / 2);
+            for (var i = 0; i < words.SizeBytes; i++)
+            {
+                words.Span(i, 1)[0] = (byte)tensors.Next(0, 255);
+            }
+
+            var data = TensorData.PackedInt4(
+                words.Tensor(0, TensorType.Int4Group32, stored, columns), tensors.Stored(type, stored, columns / 32))
+                .Slice(Skipped, outputs);
+            var x = tensors.Matrix(rows, columns);
+            var (actual, expected) = (tensors.Matrix(rows, outputs), tensors.Matrix(rows, outputs));
+            using var weight = kernels.Pack(data);
+
+            // Act
+            kernels.MatMul(x.All, weight, actual.All);
+            QuantizedProducts.Multiply(x.All, data, expected.All);
+
+            // Assert
+            Assert.That(
+                Closeness.FirstDifferentRow(actual.All, expected.All), Is.EqualTo(-1), $"{rows} rows, {outputs}");
         }
-
-        var data = TensorData.PackedInt4(
-            words.Tensor(0, TensorType.Int4Group32, Outputs, columns), tensors.Stored(type, Outputs, columns / 32));
-        var x = tensors.Matrix(3, columns);
-        var (actual, expected) = (tensors.Matrix(3, Outputs), tensors.Matrix(3, Outputs));
-        using var kernels = Kernels(InstructionPath.Portable);
-        using var weight = kernels.Pack(data);
-
-        // Act
-        kernels.MatMul(x.All, weight, actual.All);
-        QuantizedProducts.Multiply(x.All, data, expected.All);
-
-        // Assert
-        Assert.That(Closeness.FirstDifferentRow(actual.All, expected.All), Is.EqualTo(-1));
     }
 
     [Test]

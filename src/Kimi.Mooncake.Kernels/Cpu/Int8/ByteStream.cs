@@ -32,8 +32,20 @@ internal unsafe struct ByteStream
     /// <summary>Bytes from one row of <see cref="Scales"/> to the next; sums of halves have twice as many.</summary>
     internal long BlockStride;
 
-    /// <summary>Scales of 16 stored rows for each 32 inputs, where they are a tensor of their own.</summary>
+    /// <summary>Scales of 16 stored rows for each 32 inputs, where they are a tensor of their own: a table.</summary>
     internal float* Table;
+
+    /// <summary>
+    /// Blocks whose scales are left in the table; where they do not reach, the routine makes more from
+    /// <see cref="OwnScales"/>.
+    /// </summary>
+    internal long TableLeft;
+
+    /// <summary>The first stored row's scales, BF16, at least 8; the routine goes through them.</summary>
+    internal byte* OwnScales;
+
+    /// <summary>Bytes from a stored row's scales to the next one's.</summary>
+    internal long OwnScalesStride;
 
     /// <summary>Stored scales that are asked for; they may lie anywhere.</summary>
     internal byte* TableAhead;
@@ -44,7 +56,7 @@ internal unsafe struct ByteStream
     /// <summary>Bytes from one row of <see cref="Y"/> to the next.</summary>
     internal long YStride;
 
-    /// <summary>Groups of 16 stored rows, at least 1; with a table it is one.</summary>
+    /// <summary>Groups of 16 stored rows, at least 1; with a whole table it is one.</summary>
     internal long Groups;
 
     /// <summary>What is asked for during the last group; it may lie anywhere.</summary>
@@ -52,4 +64,7 @@ internal unsafe struct ByteStream
 
     /// <summary>The routine's own: blocks that are left of a row.</summary>
     internal long BlocksLeft;
+
+    /// <summary>The routine's own: where it is while it reads scales.</summary>
+    internal byte* StoredKept;
 }

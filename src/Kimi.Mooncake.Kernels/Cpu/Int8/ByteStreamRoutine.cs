@@ -13,7 +13,7 @@ namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 /// Vectors: 0 to 15 are the block's (<see cref="StreamBlock"/>), then a sum for each row, which are free between
 /// blocks, then a result for each row.
 /// </remarks>
-internal sealed class ByteStreamRoutine
+internal sealed partial class ByteStreamRoutine
 {
     /// <summary>Stored rows of a group.</summary>
     internal const int StoredRows = 16;
@@ -25,7 +25,7 @@ internal sealed class ByteStreamRoutine
     internal const int FirstSum = 16;
 
     /// <summary>Where the scales of a block of 256 inputs are kept, from the arguments on.</summary>
-    internal const int KeptAt = 128;
+    internal const int KeptAt = 192;
 
     /// <summary>Bytes of the arguments and what is kept behind them.</summary>
     internal const int FrameBytes = KeptAt + (16 * LineBytes);
@@ -53,6 +53,7 @@ internal sealed class ByteStreamRoutine
     private readonly int _stepsOfBlock;
     private int _asked;
     private int _steps;
+    private bool _asksNothing;
 
     private ByteStreamRoutine(Assembler c, TensorType type, int rows, int stepsOfBlock)
     {
@@ -70,9 +71,6 @@ internal sealed class ByteStreamRoutine
     /// <summary>Where bytes of scales that are kept with the arguments are.</summary>
     internal static AssemblerMemoryOperand Kept(int vector) =>
         RoutineFrame.Argument + (KeptAt + (vector * LineBytes));
-
-    /// <summary>Scales of a tensor of their own.</summary>
-    internal static AssemblerMemoryOperand TableRow() => Table + 0;
 
     /// <summary>Calls back with the places of four stored rows at a time, all 16 of them.</summary>
     internal void EachQuad(int offset, Action<int, AssemblerMemoryOperand[]> load)
@@ -199,6 +197,11 @@ internal sealed class ByteStreamRoutine
         _c.Label(ref nextGroup);
         BeginGroup();
         _c.Label(ref nextBlock);
+        if (_block.HasTable)
+        {
+            RefillTable();
+        }
+
         _block.Write();
         Advance();
         _c.dec(__qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.BlocksLeft))]);
@@ -243,12 +246,7 @@ internal sealed class ByteStreamRoutine
         _c.add(Ahead, _block.StoredBytes * StoredRows);
         if (_block.HasTable)
         {
-            // Halves for 16 rows: a line for two blocks.
-            var ahead = __qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.TableAhead))];
-            _c.add(Table, LineBytes);
-            _c.mov(Quad, ahead);
-            _c.prefetcht0(__byte_ptr[Quad]);
-            _c.add(ahead, StoredRows * sizeof(ushort));
+            AdvanceTable();
         }
     }
 
@@ -267,6 +265,10 @@ internal sealed class ByteStreamRoutine
         _c.shl(Quad, 4);
         _c.add(Stored, Quad);
         _c.sub(Stored, Stride);
+        if (_block.HasTable)
+        {
+            EndGroupOfScales();
+        }
     }
 
     /// <summary>
@@ -275,6 +277,11 @@ internal sealed class ByteStreamRoutine
     /// </summary>
     private void Ask()
     {
+        if (_asksNothing)
+        {
+            return;
+        }
+
         _steps++;
         var wanted = (long)BlockLines * _steps / _stepsOfBlock;
         for (; _asked < wanted; _asked++)

@@ -7,6 +7,7 @@ namespace Kimi.Mooncake.Kernels.Cpu.Int8;
 internal sealed unsafe class ByteStreams
 {
     private const int Alignment = 64;
+    private const int LineBytes = 64;
 
     // More passes over a group take longer than a tile of it; of Q6_K already the second does.
     private const int PassesMax = 3;
@@ -18,7 +19,8 @@ internal sealed unsafe class ByteStreams
     private readonly MachineCode[] _routines;
     private readonly long _stride;
     private readonly int _blocks;
-    private readonly int _scaleBlocks;
+    private readonly int _tableBlocks;
+    private readonly bool _turnsScales;
 
     private ByteStreams(in TensorData stored, InstructionPath path, MachineCode[] routines)
     {
@@ -28,7 +30,9 @@ internal sealed unsafe class ByteStreams
         _routines = routines;
         _stride = TensorTypes.RowBytes(stored.Type, stored.Columns);
         _blocks = stored.Columns / TensorTypes.BlockValues(stored.Type);
-        _scaleBlocks = stored.Type == TensorType.Int4Group32 ? _blocks : 0;
+        _turnsScales = stored.Type == TensorType.Int4Group32 && stored.Scales.Type == TensorType.BF16
+            && _blocks >= ByteStreamRoutine.TableBlocks;
+        _tableBlocks = stored.Type == TensorType.Int4Group32 && !_turnsScales ? _blocks : 0;
     }
 
     /// <summary>Most rows that take less time than with tiles, measured; AMX is not kept waiting.</summary>
@@ -36,7 +40,7 @@ internal sealed unsafe class ByteStreams
 
     /// <summary>Bytes of working memory, which begins anywhere.</summary>
     internal long ScratchBytes =>
-        Alignment + ByteStreamRoutine.FrameBytes + ((long)_scaleBlocks * ByteStreamRoutine.StoredRows * sizeof(float));
+        Alignment + ByteStreamRoutine.FrameBytes + ((long)_tableBlocks * ByteStreamRoutine.StoredRows * sizeof(float));
 
     /// <summary>The products with a matrix, or nothing where the type or the path has none.</summary>
     internal static ByteStreams? For(in TensorData weight, InstructionPath path)
@@ -81,8 +85,9 @@ internal sealed unsafe class ByteStreams
     {
         var stream = (ByteStream*)(((nuint)scratch + Alignment - 1) & ~(nuint)(Alignment - 1));
         var groups = outputs / ByteStreamRoutine.StoredRows;
-        var step = _scaleBlocks == 0 && rows <= ByteStreamRoutine.RowsMax ? groups : 1;
+        var step = _tableBlocks == 0 && rows <= ByteStreamRoutine.RowsMax ? groups : 1;
         var passes = (rows + ByteStreamRoutine.RowsMax - 1) / ByteStreamRoutine.RowsMax;
+        AskForScales(firstOutput);
         for (var group = 0; group < groups; group += step)
         {
             var first = firstOutput + (group * ByteStreamRoutine.StoredRows);
@@ -90,7 +95,7 @@ internal sealed unsafe class ByteStreams
                 ? afterwards
                 : At(Math.Min(first + (step * (long)ByteStreamRoutine.StoredRows), _stored.Rows - 1));
             var table = (float*)((byte*)stream + ByteStreamRoutine.FrameBytes);
-            var tableAhead = _scaleBlocks == 0 ? null : DecodeScales(first, table);
+            DecodeScales(first, table);
             for (var pass = 0; pass < passes; pass++)
             {
                 // Passes of like size; the first one asks for what comes next.
@@ -101,7 +106,6 @@ internal sealed unsafe class ByteStreams
                 stream->Groups = step;
                 stream->Afterwards = next;
                 stream->Table = table;
-                stream->TableAhead = tableAhead;
                 _routines[end - row].Call(stream);
             }
         }
@@ -114,13 +118,44 @@ internal sealed unsafe class ByteStreams
         _ => false,
     };
 
-    /// <summary>Decodes the scales of a group and returns where those of the next one are.</summary>
-    private byte* DecodeScales(int first, float* table)
+    /// <summary>Decodes the scales of a group where the routines do not.</summary>
+    private void DecodeScales(int first, float* table)
     {
-        TileScales.Stored(
-            _stored.Scales, first, ByteStreamRoutine.StoredRows, 0, _scaleBlocks, 0, (byte*)table,
-            ByteStreamRoutine.StoredRows * sizeof(float));
-        return _stored.Scales.RowOf(Math.Min(first + (long)ByteStreamRoutine.StoredRows, _stored.Rows - 1));
+        if (_tableBlocks > 0)
+        {
+            TileScales.Stored(
+                _stored.Scales, first, ByteStreamRoutine.StoredRows, 0, _tableBlocks, 0, (byte*)table,
+                ByteStreamRoutine.StoredRows * sizeof(float));
+        }
+    }
+
+    /// <summary>Where scales of stored rows and of those that follow the group are, if they are another tensor.</summary>
+    private void BeginScales(ByteStream* stream, int first)
+    {
+        if (_stored.HasScales)
+        {
+            stream->TableLeft = _turnsScales ? 0 : long.MaxValue;
+            stream->OwnScales = _stored.Scales.RowOf(first);
+            stream->OwnScalesStride = (long)_stored.Scales.Stride * sizeof(ushort);
+            stream->TableAhead = _stored.Scales.RowOf(
+                Math.Min(first + (long)ByteStreamRoutine.StoredRows, _stored.Rows - 1));
+        }
+    }
+
+    /// <summary>
+    /// Asks for the scales of the first group, which nobody may have asked for: who did for its weights does not know
+    /// where they are.
+    /// </summary>
+    private void AskForScales(int first)
+    {
+        if (_turnsScales)
+        {
+            var end = _stored.Scales.RowOf(first + (long)ByteStreamRoutine.StoredRows);
+            for (var at = _stored.Scales.RowOf(first); at < end; at += LineBytes)
+            {
+                Sse.Prefetch0(at);
+            }
+        }
     }
 
     private byte* At(long row) => _stored.At(0, 0) + (row * _stride);
@@ -143,5 +178,6 @@ internal sealed unsafe class ByteStreams
             },
             BlockStride = (long)x.BlockStride * sizeof(float),
         };
+        BeginScales(stream, firstOutput);
     }
 }

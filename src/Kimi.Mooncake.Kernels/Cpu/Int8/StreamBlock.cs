@@ -49,6 +49,12 @@ internal abstract class StreamBlock(ByteStreamRoutine routine, Assembler c)
     /// <summary>Writes a block's product.</summary>
     internal abstract void Write();
 
+    /// <summary>
+    /// Writes how scales of a tensor of their own, BF16 where stored blocks are otherwise, become what is kept of 8
+    /// blocks.
+    /// </summary>
+    internal virtual void WriteTable() => throw new InvalidOperationException("blocks have their scales themselves");
+
     protected static AssemblerRegisterZMM V(int vector) => RoutineFrame.Vector(vector);
 
     protected void Constant(int vector, uint value)

@@ -105,6 +105,20 @@ internal sealed class NibbleBlock(TensorType type, ByteStreamRoutine routine, As
         Routine.AddSums(V(Scale), V(Factor), 0);
     }
 
+    internal override void WriteTable()
+    {
+        Turn16(0, 0, FreeSums);
+        for (var word = 0; word < Words; word++)
+        {
+            // The upper half of a single is one as it is.
+            C.vpslld(V(Scale), V(word), HalfBits);
+            C.vmovups(__zmmword_ptr[ByteStreamRoutine.Kept(2 * word)], V(Scale));
+            C.vpsrld(V(word), V(word), HalfBits);
+            C.vpslld(V(word), V(word), HalfBits);
+            C.vmovups(__zmmword_ptr[ByteStreamRoutine.Kept((2 * word) + 1)], V(word));
+        }
+    }
+
     private void Offsets(int vector, ulong bits)
     {
         C.mov(rax, bits);
