@@ -14,7 +14,9 @@ internal sealed partial class ByteStreamRoutine
     internal static AssemblerMemoryOperand TableRow() => Table + 0;
 
     /// <summary>Takes a block's scales from what the table has; where nothing is left, of 8 blocks more.</summary>
-    /// <remarks>Fewer than 8 at a row's end are the last of the row's last 8, so that nothing behind it is read.</remarks>
+    /// <remarks>
+    /// Fewer than 8 at a row's end are the last of the row's last 8, so that nothing behind it is read.
+    /// </remarks>
     private void RefillTable()
     {
         var filled = _c.CreateLabel();

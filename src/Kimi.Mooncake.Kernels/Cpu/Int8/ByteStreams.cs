@@ -129,7 +129,7 @@ internal sealed unsafe class ByteStreams
         }
     }
 
-    /// <summary>Where scales of stored rows and of those that follow the group are, if they are another tensor.</summary>
+    /// <summary>Where scales of stored rows and of those after the group are, if they are another tensor.</summary>
     private void BeginScales(ByteStream* stream, int first)
     {
         if (_stored.HasScales)
