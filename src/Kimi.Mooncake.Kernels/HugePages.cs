@@ -3,9 +3,9 @@ using System.Runtime.InteropServices;
 namespace Kimi.Mooncake.Kernels;
 
 /// <summary>
-/// Pages of megabytes for native buffers of megabytes: KV pools, working memory, unpacked weights. They are faulted in
-/// with fewer interrupts and looked up with fewer misses; what is computed does not depend on them. Files stay as the
-/// system maps them.
+/// Pages of megabytes for native buffers of megabytes: KV pools, working memory, unpacked weights; and for mapped files
+/// that are read ahead. They are faulted in with fewer interrupts and looked up with fewer misses; what is computed does
+/// not depend on them. A file that the system has in memory already stays in the pages that it was read into.
 /// </summary>
 public static unsafe partial class HugePages
 {
@@ -41,17 +41,18 @@ public static unsafe partial class HugePages
         : $"asked for by buffers of {BufferBytesMin >> 20} MiB and more";
 
     /// <summary>Asks for them. A system that does not follow leaves ordinary pages, which will do.</summary>
-    internal static void Ask(void* data, long sizeBytes)
+    /// <returns>Whether they were wanted and the system took the request.</returns>
+    internal static bool Ask(void* data, long sizeBytes)
     {
         if (!AreWanted || sizeBytes < BufferBytesMin || !OperatingSystem.IsLinux())
         {
-            return;
+            return false;
         }
 
         var page = (nuint)Environment.SystemPageSize;
         var first = ((nuint)data + page - 1) & ~(page - 1);
         var end = ((nuint)data + (nuint)sizeBytes) & ~(page - 1);
-        _ = Advise(first, end - first, Advice);
+        return Advise(first, end - first, Advice) == 0;
     }
 
     [LibraryImport("libc", EntryPoint = "madvise")]

@@ -7,7 +7,10 @@ namespace Kimi.Mooncake.Kernels;
 public sealed unsafe partial class MappedFile : IDisposable
 {
     private const int WillNeed = 3; // MADV_WILLNEED
+    private const int PopulateRead = 22; // MADV_POPULATE_READ
+    private const long PopulatedBytes = 16 << 20;
 
+    private readonly Lock _populating = new();
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
     private byte* _data;
@@ -36,13 +39,23 @@ public sealed unsafe partial class MappedFile : IDisposable
     public long LengthBytes { get; }
 
     /// <summary>
-    /// Asks the system to read the file in the background. Nothing depends on whether it does; outside Linux nothing is
-    /// asked.
+    /// Has the file read in the background, in <see cref="HugePages"/> if they are wanted and where the file's system
+    /// has them: what it reads for a request to read ahead would be ordinary pages, so the pages are touched instead.
+    /// Nothing depends on whether it is read; outside Linux nothing is asked.
     /// </summary>
     public void ReadAhead()
     {
         ObjectDisposedException.ThrowIf(_data == null, this);
-        if (OperatingSystem.IsLinux())
+        if (!OperatingSystem.IsLinux())
+        {
+            return;
+        }
+
+        if (HugePages.Ask(_data, LengthBytes))
+        {
+            new Thread(Populate) { IsBackground = true, Name = "read ahead" }.Start();
+        }
+        else
         {
             _ = Advise(_data, (nuint)LengthBytes, WillNeed);
         }
@@ -76,12 +89,40 @@ public sealed unsafe partial class MappedFile : IDisposable
     /// <inheritdoc />
     public void Dispose()
     {
-        if (_data != null)
+        lock (_populating)
         {
+            if (_data == null)
+            {
+                return;
+            }
+
             _data = null;
             _view.SafeMemoryMappedViewHandle.ReleasePointer();
             _view.Dispose();
             _file.Dispose();
+        }
+    }
+
+    /// <summary>Piece by piece, as nobody may unmap what is being touched.</summary>
+    private void Populate()
+    {
+        for (var offset = 0L; offset < LengthBytes; offset += PopulatedBytes)
+        {
+            lock (_populating)
+            {
+                if (_data == null)
+                {
+                    return;
+                }
+
+                // A kernel that knows no such request (before 5.14) reads the rest as for any other file.
+                var count = Math.Min(PopulatedBytes, LengthBytes - offset);
+                if (Advise(_data + offset, (nuint)count, PopulateRead) != 0)
+                {
+                    _ = Advise(_data + offset, (nuint)(LengthBytes - offset), WillNeed);
+                    return;
+                }
+            }
         }
     }
 

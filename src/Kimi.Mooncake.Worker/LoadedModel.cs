@@ -47,6 +47,15 @@ public sealed class LoadedModel : IDisposable
     /// <summary>64 hexadecimal digits that name the weights and the arithmetic.</summary>
     public string Fingerprint { get; }
 
+    /// <summary>Opens a model as a worker of these options wants its memory.</summary>
+    /// <inheritdoc cref="Open(ModelOptions)" />
+    public static LoadedModel Open(ModelOptions options, WorkerOptions worker)
+    {
+        ArgumentNullException.ThrowIfNull(worker);
+        HugePages.AreWanted = ParseAuto("worker.huge_pages", worker.HugePages);
+        return Open(options);
+    }
+
     /// <summary>Opens a model.</summary>
     /// <exception cref="ModelFileException">
     /// The file is missing or is no readable model; the message names the place.

@@ -8,7 +8,11 @@ internal sealed class MappedFileTests
     public void CreatePath() => _path = Path.Combine(Path.GetTempPath(), $"mapped-{Guid.NewGuid():N}");
 
     [TearDown]
-    public void DeleteFile() => File.Delete(_path);
+    public void DeleteFile()
+    {
+        HugePages.AreWanted = true;
+        File.Delete(_path);
+    }
 
     [Test]
     public void Bytes_InsideTheFile_AreTheFiles()
@@ -31,6 +35,23 @@ internal sealed class MappedFileTests
         Assert.That(file.Bytes(1, 4).ToArray(), Is.EqualTo(new byte[] { 2, 3, 4, 5 }));
         file.Dispose();
         Assert.That(file.ReadAhead, Throws.TypeOf<ObjectDisposedException>());
+    }
+
+    [Test]
+    public void ReadAhead_LargeFileDisposedMeanwhile_EndsOrIsReadWhole([Values] bool hugePages, [Values] bool waits)
+    {
+        var bytes = new byte[(40 << 20) + 5];
+        new Random(3).NextBytes(bytes);
+        File.WriteAllBytes(_path, bytes);
+        HugePages.AreWanted = hugePages;
+        var file = new MappedFile(_path);
+
+        file.ReadAhead();
+        var read = waits && file.Bytes(0, bytes.Length).SequenceEqual(bytes);
+        file.Dispose();
+
+        Assert.That(read, Is.EqualTo(waits));
+        Assert.That(() => file.Bytes(0, 1).Length, Throws.TypeOf<ObjectDisposedException>());
     }
 
     [Test]

@@ -49,7 +49,7 @@ internal sealed class BenchModelCommand
     private readonly Option<string> _kvType = ComputeOptions.KvType();
 
     private readonly Option<string> _hugePages = ComputeOptions.Named(
-        "--huge-pages", "Huge pages for KV pool and working memory: auto, where the system gives them, or off.",
+        "--huge-pages", "Huge pages for KV pool, working memory and model: auto, where the system gives them, or off.",
         "auto", "off");
 
     private readonly Option<bool> _pinThreads = new("--pin-threads")

@@ -33,7 +33,7 @@ internal sealed class ClusterServing
         // A conductor knows its cluster's model from the nodes.
         var model = context.Bind<ModelOptions>();
         _model = model.Path.Length > 0 || _options.Role != ServeRoles.Conductor
-            ? context.Parts.Keep(LoadedModel.Open(model))
+            ? context.Parts.Keep(LoadedModel.Open(model, context.Bind<WorkerOptions>()))
             : null;
         _channels = context.Parts.Keep(new PeerChannels(context.Bind<PeerOptions>(), context.Loggers));
     }

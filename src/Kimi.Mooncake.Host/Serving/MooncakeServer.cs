@@ -83,7 +83,7 @@ internal sealed class MooncakeServer : IAsyncDisposable
     /// <summary>Model, store, worker and gateway in this process, without gRPC.</summary>
     private static async Task<ServedProcess> OpenAllAsync(ServeContext context, CancellationToken cancellationToken)
     {
-        var model = context.Parts.Keep(LoadedModel.Open(context.Bind<ModelOptions>()));
+        var model = context.Parts.Keep(LoadedModel.Open(context.Bind<ModelOptions>(), context.Bind<WorkerOptions>()));
         var worker = context.Parts.Keep(new KimiWorker(
             model, context.Bind<WorkerOptions>(), context.Bind<EngineOptions>(), context.OpenStore(model),
             context.Bind<StoreConnectorOptions>(), context.Time, context.Logger("Worker"),
