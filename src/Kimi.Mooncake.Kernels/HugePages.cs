@@ -4,8 +4,8 @@ namespace Kimi.Mooncake.Kernels;
 
 /// <summary>
 /// Pages of megabytes for native buffers of megabytes: KV pools, working memory, unpacked weights; and for mapped files
-/// that are read ahead. They are faulted in with fewer interrupts and looked up with fewer misses; what is computed does
-/// not depend on them. A file that the system has in memory already stays in the pages that it was read into.
+/// that are read ahead. They are faulted in with fewer interrupts and looked up with fewer misses; what is computed
+/// does not depend on them. A file that the system has in memory already stays in the pages that it was read into.
 /// </summary>
 public static unsafe partial class HugePages
 {

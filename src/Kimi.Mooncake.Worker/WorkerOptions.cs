@@ -31,7 +31,7 @@ public sealed record WorkerOptions
     public bool PinThreads { get; init; }
 
     /// <summary>Whether large native buffers ask for huge pages: <c>auto</c> or <c>off</c>.</summary>
-    [Setting("Huge pages for KV pool, working memory and files read ahead: auto (where the system gives them), or off.")]
+    [Setting("Huge pages for KV pool, working memory, files read ahead: auto (where the system gives them), or off.")]
     public string HugePages { get; init; } = "auto";
 
     /// <summary>Which kernels compute: <c>cpu</c> or <c>reference</c>.</summary>
