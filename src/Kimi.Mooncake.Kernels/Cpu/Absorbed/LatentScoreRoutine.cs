@@ -1,4 +1,5 @@
 using Iced.Intel;
+using Kimi.Mooncake.Kernels.Cpu.Generated;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
@@ -103,11 +104,11 @@ internal static class LatentScoreRoutine
     }
 
     private static AssemblerRegisterZMM Sum(int head, int key) =>
-        GeneratedRegisters.Vector(FirstSum + (head * Side) + key);
+        RoutineFrame.Vector(FirstSum + (head * Side) + key);
 
-    private static AssemblerRegisterZMM Key(int key) => GeneratedRegisters.Vector(key);
+    private static AssemblerRegisterZMM Key(int key) => RoutineFrame.Vector(key);
 
-    private static AssemblerRegisterZMM Query(int head) => GeneratedRegisters.Vector(FirstQuery + head);
+    private static AssemblerRegisterZMM Query(int head) => RoutineFrame.Vector(FirstQuery + head);
 
     /// <summary>
     /// Four heads by four keys; two of the next four keys, and what comes after this tile, are brought near meanwhile.
@@ -116,7 +117,7 @@ internal static class LatentScoreRoutine
     {
         for (var i = 0; i < Side * Side; i++)
         {
-            var sum = GeneratedRegisters.Vector(FirstSum + i);
+            var sum = RoutineFrame.Vector(FirstSum + i);
             c.vpxord(sum, sum, sum);
         }
 

@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using Iced.Intel;
+using Kimi.Mooncake.Kernels.Cpu.Generated;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
@@ -79,7 +80,7 @@ internal static unsafe class LatentSumRoutine
         c.Label(ref block);
         for (var i = 0; i < 2 * LatentKernels.Heads; i++)
         {
-            var sum = GeneratedRegisters.Vector(FirstSum + i);
+            var sum = RoutineFrame.Vector(FirstSum + i);
             c.vpxord(sum, sum, sum);
         }
 
@@ -134,7 +135,7 @@ internal static unsafe class LatentSumRoutine
     }
 
     private static AssemblerRegisterZMM Sum(int head, int half) =>
-        GeneratedRegisters.Vector(FirstSum + (2 * head) + half);
+        RoutineFrame.Vector(FirstSum + (2 * head) + half);
 
     private static void WritePair(Assembler c)
     {
@@ -146,7 +147,7 @@ internal static unsafe class LatentSumRoutine
         c.vpunpckhwd(zmm3, zmm0, zmm1);
         for (var head = 0; head < LatentKernels.Heads; head++)
         {
-            var weight = GeneratedRegisters.Vector(FirstWeight + (head % WeightRegisters));
+            var weight = RoutineFrame.Vector(FirstWeight + (head % WeightRegisters));
             c.vpbroadcastd(
                 weight, __dword_ptr[WeightAt + (head * LatentKernels.WeightStride * sizeof(ushort))]);
             c.vdpbf16ps(Sum(head, 0), zmm2, weight);
