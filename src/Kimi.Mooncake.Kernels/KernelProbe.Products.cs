@@ -12,10 +12,11 @@ public sealed unsafe partial class KernelProbe
     private const int SetRowsMax = 8;
     private const ushort Int4ScaleAsBf16 = 0x3a83;
 
-    private static readonly TensorType[] ProductTypes =
+    private static readonly (TensorType Type, bool IsRepacked)[] ProductTypes =
     [
-        TensorType.Q8_0, TensorType.Q6_K, TensorType.Q4_K, TensorType.Q4_0, TensorType.Int4Group32, TensorType.BF16,
-        TensorType.F32,
+        (TensorType.Q8_0, false), (TensorType.Q6_K, false), (TensorType.Q4_K, false), (TensorType.Q4_0, false),
+        (TensorType.Int4Group32, false), (TensorType.Int4Group32, true), (TensorType.BF16, false),
+        (TensorType.F32, false),
     ];
 
     private static readonly (string Layer, int Input, int Output)[] ProductShapes =
@@ -35,15 +36,18 @@ public sealed unsafe partial class KernelProbe
     /// <param name="rows">Rows of a product.</param>
     /// <param name="layer">What has such dimensions.</param>
     /// <param name="setBytes">Stored bytes of all weights, which are at least one.</param>
+    /// <param name="isRepacked">Whether they are repacked, as when a model is loaded that there is room for.</param>
     internal KernelMeasurement MeasureProduct(
-        TensorType type, int input, int output, int rows, string layer, long setBytes = StoredSetBytes)
+        TensorType type, int input, int output, int rows, string layer, long setBytes = StoredSetBytes,
+        bool isRepacked = false)
     {
         var tensors = WeightSet(type, input, output, setBytes);
-        var weights = Array.ConvertAll(tensors, tensor => _fast.Pack(tensor));
+        var kernels = isRepacked ? _repacking : _fast;
+        var weights = Array.ConvertAll(tensors, tensor => kernels.Pack(tensor));
         using var x = Filled(rows, input);
         using var y = new Matrix(rows, output);
         var found = Measure(
-            ProductName(type, input, output, rows, layer),
+            ProductName(type, isRepacked, input, output, rows, layer),
             ArithmeticOf(type),
             2.0 * rows * input * output * weights.Length,
             tensors.Sum(tensor => tensor.StoredBytes)
@@ -52,7 +56,7 @@ public sealed unsafe partial class KernelProbe
             {
                 foreach (var weight in weights)
                 {
-                    _fast.MatMul(x.All, weight, y.All);
+                    kernels.MatMul(x.All, weight, y.All);
                 }
             });
         Array.ForEach(weights, weight => weight.Dispose());
@@ -80,8 +84,9 @@ public sealed unsafe partial class KernelProbe
         return tensors;
     }
 
-    private static string ProductName(TensorType type, int input, int output, int rows, string layer) =>
-        $"product {type}, {rows} x {input} x {output}, {layer}";
+    private static string ProductName(
+        TensorType type, bool isRepacked, int input, int output, int rows, string layer) =>
+        $"product {type}{(isRepacked ? " repacked" : "")}, {rows} x {input} x {output}, {layer}";
 
     private static Arithmetic ArithmeticOf(TensorType type) => type switch
     {
@@ -95,9 +100,10 @@ public sealed unsafe partial class KernelProbe
         from type in ProductTypes
         from rows in ProductRows
         select new KernelCase(
-            ProductName(type, shape.Input, shape.Output, rows, shape.Layer),
+            ProductName(type.Type, type.IsRepacked, shape.Input, shape.Output, rows, shape.Layer),
             () => MeasureProduct(
-                type, shape.Input, shape.Output, rows, shape.Layer, rows <= SetRowsMax ? StoredSetBytes : 1));
+                type.Type, shape.Input, shape.Output, rows, shape.Layer, rows <= SetRowsMax ? StoredSetBytes : 1,
+                type.IsRepacked));
 
     /// <summary>Random bytes as weights of any type.</summary>
     private NativeBuffer Stored(long sizeBytes)

@@ -24,6 +24,7 @@ public sealed partial class KernelProbe : IDisposable
 
     private readonly CpuKernels _exact;
     private readonly CpuKernels _fast;
+    private readonly CpuKernels _repacking;
     private readonly CallTimer _timer;
     private readonly TimeProvider _time;
     private readonly Random _random = new(Seed);
@@ -36,9 +37,10 @@ public sealed partial class KernelProbe : IDisposable
     public KernelProbe(CpuOptions options, TimeProvider? time = null)
     {
         ArgumentNullException.ThrowIfNull(options);
-        var stored = options with { PackBytesMax = 0 };
+        var stored = options with { PackBytesMax = 0, RepackBytesMax = 0 };
         _exact = new CpuKernels(stored with { Arithmetic = CpuArithmetic.Exact });
         _fast = new CpuKernels(stored with { Arithmetic = CpuArithmetic.Fast });
+        _repacking = new CpuKernels(stored with { Arithmetic = CpuArithmetic.Fast, RepackBytesMax = long.MaxValue });
         _time = time ?? TimeProvider.System;
         _timer = new CallTimer(_time);
     }
@@ -75,6 +77,7 @@ public sealed partial class KernelProbe : IDisposable
     {
         _exact.Dispose();
         _fast.Dispose();
+        _repacking.Dispose();
         _stored?.Dispose();
         _scales?.Dispose();
     }

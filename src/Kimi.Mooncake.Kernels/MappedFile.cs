@@ -7,6 +7,7 @@ namespace Kimi.Mooncake.Kernels;
 public sealed unsafe partial class MappedFile : IDisposable
 {
     private const int WillNeed = 3; // MADV_WILLNEED
+    private const int DontNeed = 4; // MADV_DONTNEED
     private const int PopulateRead = 22; // MADV_POPULATE_READ
     private const long PopulatedBytes = 16 << 20;
 
@@ -72,7 +73,7 @@ public sealed unsafe partial class MappedFile : IDisposable
     public TensorData Tensor(long offset, TensorType type, long rows, int columns)
     {
         Check(offset, TensorData.SizeBytes(type, rows, columns));
-        return new TensorData(_data + offset, type, rows, columns);
+        return new TensorData(_data + offset, type, rows, columns, isFile: true);
     }
 
     /// <summary>
@@ -100,6 +101,21 @@ public sealed unsafe partial class MappedFile : IDisposable
             _view.SafeMemoryMappedViewHandle.ReleasePointer();
             _view.Dispose();
             _file.Dispose();
+        }
+    }
+
+    /// <summary>Takes whole pages within a range out of the process; outside Linux they stay.</summary>
+    /// <param name="data">First byte, inside a mapped file: memory of other kinds would lose what it holds.</param>
+    /// <param name="sizeBytes">Bytes.</param>
+    internal static void ReleasePages(byte* data, long sizeBytes)
+    {
+        var page = (nuint)Environment.SystemPageSize;
+        var first = ((nuint)data + page - 1) & ~(page - 1);
+        var end = ((nuint)data + (nuint)sizeBytes) & ~(page - 1);
+        if (OperatingSystem.IsLinux() && end > first)
+        {
+            // A refusal costs nothing: the pages stay until the system wants them.
+            _ = Advise((void*)first, end - first, DontNeed);
         }
     }
 

@@ -12,15 +12,17 @@ public readonly unsafe struct TensorData
     private readonly byte* _data;
     private readonly TensorScales _scales;
     private readonly long _rowBytes;
+    private readonly bool _isFile;
 
-    internal TensorData(byte* data, TensorType type, long rows, int columns)
-        : this(data, type, rows, columns, default)
+    internal TensorData(byte* data, TensorType type, long rows, int columns, bool isFile = false)
+        : this(data, type, rows, columns, default, isFile)
     {
     }
 
-    private TensorData(byte* data, TensorType type, long rows, int columns, TensorScales scales)
+    private TensorData(byte* data, TensorType type, long rows, int columns, TensorScales scales, bool isFile)
     {
         _data = data;
+        _isFile = isFile;
         _scales = scales;
         _rowBytes = TensorTypes.RowBytes(type, columns);
         Type = type;
@@ -81,7 +83,7 @@ public readonly unsafe struct TensorData
             $"blocks of [{blockRows}][{blockColumns}] of [{values.Rows}][{values.Columns}] values");
         return new TensorData(
             values._data, values.Type, values.Rows, values.Columns,
-            new TensorScales(scales._data, scales.Type, scales.Columns, blockRows, blockColumns));
+            new TensorScales(scales._data, scales.Type, scales.Columns, blockRows, blockColumns), values._isFile);
     }
 
     /// <summary>compressed-tensors' packed integers with a scale for each 32 values of a row.</summary>
@@ -103,7 +105,7 @@ public readonly unsafe struct TensorData
             scales, words.Rows, words.Columns / group, $"groups of {group} of [{words.Rows}][{words.Columns}] values");
         return new TensorData(
             words._data, words.Type, words.Rows, words.Columns,
-            new TensorScales(scales._data, scales.Type, scales.Columns, 1, group));
+            new TensorScales(scales._data, scales.Type, scales.Columns, 1, group), words._isFile);
     }
 
     /// <summary>Rows <paramref name="first"/> to <paramref name="first"/> + <paramref name="count"/> - 1.</summary>
@@ -114,7 +116,7 @@ public readonly unsafe struct TensorData
             throw new ArgumentOutOfRangeException(nameof(first), $"rows {first}+{count} of {Rows}");
         }
 
-        return new TensorData(_data + (first * _rowBytes), Type, count, Columns, _scales.From(first));
+        return new TensorData(_data + (first * _rowBytes), Type, count, Columns, _scales.From(first), _isFile);
     }
 
     /// <summary>Writes a row as single precision: the value that the encoding defines, rounded once at most.</summary>
@@ -188,6 +190,18 @@ public readonly unsafe struct TensorData
         CheckRow(row);
         return _data + (row * _rowBytes)
             + ((long)first / TensorTypes.BlockValues(Type) * TensorTypes.BlockBytes(Type));
+    }
+
+    /// <summary>
+    /// Lets go of the pages of a mapped file that hold nothing but these rows: the process no longer counts them as its
+    /// memory, and whoever reads them again gets them from the file. Does nothing for rows that lie elsewhere.
+    /// </summary>
+    internal void ReleasePages()
+    {
+        if (_isFile)
+        {
+            MappedFile.ReleasePages(_data, Rows * _rowBytes);
+        }
     }
 
     private static void CheckScales(in TensorData scales, long rows, long columns, string what)

@@ -17,6 +17,7 @@ public sealed class LoadedModel : IDisposable
 
     // More would push out again what was read first.
     private const double ReadAheadShareMax = 0.75;
+    private const int PercentOfAll = 100;
 
     private LoadedModel(ModelSource source, string id, CpuArithmetic arithmetic)
     {
@@ -92,7 +93,7 @@ public sealed class LoadedModel : IDisposable
     public void Dispose() => Source.Dispose();
 
     /// <summary>The kernels that the options ask for.</summary>
-    /// <param name="options">Threads, kernel set, instructions, memory for unpacked weights.</param>
+    /// <param name="options">Threads, kernel set, instructions, memory for unpacked and repacked weights.</param>
     /// <param name="arithmetic">What to compute in.</param>
     /// <param name="modelBytes">Bytes of the model's files.</param>
     /// <exception cref="ArgumentException">An option's value is not accepted.</exception>
@@ -107,6 +108,8 @@ public sealed class LoadedModel : IDisposable
                 ThreadCount = options.Threads,
                 PinThreads = options.PinThreads,
                 PackBytesMax = options.PackBytesMax,
+                RepackBytesMax =
+                    GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / PercentOfAll * options.RepackMemoryPercent,
                 Arithmetic = arithmetic,
                 Path = ParseInstructions(options.Instructions),
             }.ForModel(modelBytes)),

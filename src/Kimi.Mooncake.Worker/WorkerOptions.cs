@@ -7,6 +7,9 @@ namespace Kimi.Mooncake.Worker;
 /// <summary>Memory and processors of a worker.</summary>
 public sealed record WorkerOptions
 {
+    /// <summary>Most that <see cref="RepackMemoryPercent"/> may be: KV and others want memory too.</summary>
+    public const int RepackMemoryPercentMax = 90;
+
     /// <summary>Bytes of the paged KV pool.</summary>
     [Setting("Native memory for KV blocks; taken from the system as blocks are first used.",
         Unit = "bytes", Min = 1 << 20, Max = 1L << 44)]
@@ -49,6 +52,14 @@ public sealed record WorkerOptions
     [Setting("Native memory for unpacked weights; a model with larger files is computed with as stored. 0: always.",
         Unit = "bytes", Min = 0, Max = 1L << 44)]
     public long PackBytesMax { get; init; } = CpuOptions.DefaultPackBytesMax;
+
+    /// <summary>
+    /// Share of the machine's memory that weights may take which are repacked when a model is loaded, so that decoding
+    /// reads less or in better order; answers are the same bits either way. The mapped file's pages are let go.
+    /// </summary>
+    [Setting("Share of memory for weights repacked when loaded (packed INT4); not done for larger models. 0: never.",
+        Unit = "percent", Min = 0, Max = RepackMemoryPercentMax)]
+    public int RepackMemoryPercent { get; init; } = 25;
 
     /// <summary>Compiled constraints of answers that are kept for the next request with the same.</summary>
     [Setting("Compiled constraints of answers kept for the next request with the same schemas and tools.",

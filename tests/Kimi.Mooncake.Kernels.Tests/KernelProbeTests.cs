@@ -20,6 +20,7 @@ internal sealed class KernelProbeTests
             probe.MeasureProduct(TensorType.Q8_0, 64, 64, 2, "small", setBytes: 1 << 16),
             probe.MeasureProduct(TensorType.Int4Group32, 64, 64, 1, "small", setBytes: 1 << 16),
             probe.MeasureProduct(TensorType.F32, 64, 64, 40, "small", setBytes: 1),
+            probe.MeasureProduct(TensorType.Int4Group32, 64, 64, 1, "small", setBytes: 1 << 16, isRepacked: true),
         ];
 
         Assert.That(measurements.Select(m => m.Seconds), Is.All.Positive);
@@ -28,6 +29,8 @@ internal sealed class KernelProbeTests
         Assert.That(measurements.Select(m => m.ShareOfRoofline), Is.All.Positive);
         Assert.That(measurements[0].Name, Is.EqualTo("prefill attention fp32, context 128, 32 rows, small"));
         Assert.That(measurements[5].Name, Is.EqualTo("product Int4Group32, 1 x 64 x 64, small"));
+
+        Assert.That(measurements[7].Name, Is.EqualTo("product Int4Group32 repacked, 1 x 64 x 64, small"));
 
         // A product of one row reads 18 bytes for 32 weights, inputs and outputs beside them.
         var (input, output) = (64, 64);
@@ -65,7 +68,7 @@ internal sealed class KernelProbeTests
         Assert.That(names, Is.Unique);
         Assert.That(names, Has.Some.EqualTo("product Q8_0, 1 x 7168 x 2048, kimi-k2 expert"));
         Assert.That(names, Has.Some.EqualTo("decode attention bf16, context 8192, 8 rows, kimi-k2"));
-        Assert.That(names.Count(name => name.StartsWith("product", StringComparison.Ordinal)), Is.EqualTo(3 * 7 * 4));
+        Assert.That(names.Count(name => name.StartsWith("product", StringComparison.Ordinal)), Is.EqualTo(3 * 8 * 4));
     }
 
     // By hand: 10 operations at 2 a nanosecond take 5 ns, 12 bytes at 3 a nanosecond 4 ns.

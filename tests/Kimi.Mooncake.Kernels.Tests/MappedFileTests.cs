@@ -55,6 +55,42 @@ internal sealed class MappedFileTests
     }
 
     [Test]
+    [Platform("Linux")]
+    public void ReleasePages_OfAFile_LeavesLessResidentAndTheSameValues()
+    {
+        const int Rows = 1 << 10;
+        const int Columns = 1 << 12;
+        var bytes = new byte[Rows * Columns * sizeof(ushort)];
+        new Random(5).NextBytes(bytes);
+        File.WriteAllBytes(_path, bytes);
+        using var file = new MappedFile(_path);
+        var tensor = file.Tensor(0, TensorType.BF16, Rows, Columns);
+        Assert.That(file.Bytes(0, bytes.Length).SequenceEqual(bytes));
+        var before = ResidentFileBytes();
+
+        tensor.ReleasePages();
+
+        Assert.That(before - ResidentFileBytes(), Is.GreaterThan(bytes.Length / 2));
+        Assert.That(file.Bytes(0, bytes.Length).SequenceEqual(bytes));
+    }
+
+    [Test]
+    public void ReleasePages_OfMemoryThatIsNoFile_KeepsIt()
+    {
+        using var buffer = new NativeBuffer(1 << 20);
+        buffer.Span(0, 1 << 20).Fill(7);
+
+        buffer.Tensor(0, TensorType.BF16, 1 << 9, 1 << 10).ReleasePages();
+
+        Assert.That(buffer.Span(0, 1 << 20).IndexOfAnyExcept((byte)7), Is.EqualTo(-1));
+    }
+
+    private static long ResidentFileBytes() => 1024 * long.Parse(
+        File.ReadLines("/proc/self/status").Single(line => line.StartsWith("RssFile:", StringComparison.Ordinal))
+            .Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1],
+        System.Globalization.CultureInfo.InvariantCulture);
+
+    [Test]
     public void Tensor_InsideTheFile_Decodes()
     {
         File.WriteAllBytes(_path, [9, 0x80, 0x3F, 0x00, 0xC0]);

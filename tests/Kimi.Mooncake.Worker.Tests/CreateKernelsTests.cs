@@ -18,6 +18,19 @@ internal sealed class CreateKernelsTests
         Assert.That(((CpuKernels)kernels).Options.PackBytesMax, Is.EqualTo(expected));
     }
 
+    [TestCase(50, 1)]
+    [TestCase(0, 0)]
+    public void CreateKernels_ShareOfMemoryForRepackedWeights_IsTaken(int percent, int expected)
+    {
+        var options = new WorkerOptions { Threads = 1, RepackMemoryPercent = percent };
+        var half = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 2;
+
+        using var kernels = LoadedModel.CreateKernels(options, CpuArithmetic.Fast, 1);
+
+        Assert.That(
+            ((CpuKernels)kernels).Options.RepackBytesMax, Is.EqualTo(expected * half).Within(expected * 100));
+    }
+
     [Test]
     public void CreateKernels_Reference_AreThose()
     {

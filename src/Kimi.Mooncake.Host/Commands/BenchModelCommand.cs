@@ -52,6 +52,10 @@ internal sealed class BenchModelCommand
         "--huge-pages", "Huge pages for KV pool, working memory and model: auto, where the system gives them, or off.",
         "auto", "off");
 
+    private readonly IntOption _repackPercent = new(
+        "--repack-percent", "Share of memory for weights repacked when loaded, as worker.repack_memory_percent.",
+        new WorkerOptions().RepackMemoryPercent, 0, WorkerOptions.RepackMemoryPercentMax);
+
     private readonly Option<bool> _pinThreads = new("--pin-threads")
     {
         Description = "Keep each computing thread on a processor of its own (Linux).",
@@ -75,7 +79,7 @@ internal sealed class BenchModelCommand
             bench._model, bench._prefill.Option, bench._depths.Option, bench._sequences.Option,
             bench._decodeTokens.Option, bench._runs.Option, bench._chunk.Option, bench._seed.Option,
             bench._threads.Option, bench._arithmetic, bench._instructions, bench._kvType,
-            bench._hugePages, bench._pinThreads, bench._report, bench._json,
+            bench._hugePages, bench._repackPercent.Option, bench._pinThreads, bench._report, bench._json,
         };
         MooncakeCommand.SetAction(command, terminal, (parsed, cancellationToken) =>
         {
@@ -105,6 +109,7 @@ internal sealed class BenchModelCommand
         {
             Threads = _threads.Read(parsed),
             PinThreads = parsed.GetValue(_pinThreads),
+            RepackMemoryPercent = _repackPercent.Read(parsed),
             Instructions = parsed.GetValue(_instructions)!,
         };
         HugePages.AreWanted = LoadedModel.ParseAuto("--huge-pages", parsed.GetValue(_hugePages)!);

@@ -13,6 +13,7 @@ namespace Kimi.Mooncake.Kernels.Cpu;
 public sealed class CpuKernels : IKernels
 {
     private readonly PackBudget _budget;
+    private readonly RepackMemory _repacked;
     private readonly MatMulJob _matMul;
     private readonly FeedForwardJob _feedForward;
     private readonly RowJobs _rows;
@@ -33,6 +34,7 @@ public sealed class CpuKernels : IKernels
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentOutOfRangeException.ThrowIfNegative(options.PackBytesMax, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfNegative(options.RepackBytesMax, nameof(options));
         if (!InstructionPaths.IsSupported(options.Path))
         {
             throw new PlatformNotSupportedException(
@@ -45,6 +47,7 @@ public sealed class CpuKernels : IKernels
         _bf16 = latent is null ? null : new Bf16Kernels(options.Path);
         Options = options;
         _budget = new PackBudget(options.PackBytesMax);
+        _repacked = new RepackMemory(options.RepackBytesMax);
         Team = new WorkerTeam(options.ThreadCount, options.PinThreads);
         _matMul = new MatMulJob(Team);
         _feedForward = new FeedForwardJob(Team);
@@ -87,6 +90,9 @@ public sealed class CpuKernels : IKernels
 
     /// <summary>How the kernels compute.</summary>
     public CpuOptions Options { get; }
+
+    /// <summary>Bytes that weights may still be repacked into.</summary>
+    internal long RepackBytesLeft => _repacked.LeftBytes;
 
     /// <summary>The threads, for work that is to be measured beside the kernels.</summary>
     internal WorkerTeam Team { get; }
@@ -252,6 +258,7 @@ public sealed class CpuKernels : IKernels
         _bf16Prefill?.Dispose();
         _decode.Dispose();
         _bf16Decode?.Dispose();
+        _repacked.Dispose();
     }
 
     /// <summary>A weight that multiplies with what is stored, in the arithmetic of its type.</summary>
@@ -262,8 +269,18 @@ public sealed class CpuKernels : IKernels
             return new Bf16Weight(weight, _bf16);
         }
 
-        return Options.Arithmetic == CpuArithmetic.Fast && Int8Weight.Supports(weight.Type)
-            ? new Int8Weight(weight, Options.Path)
-            : new StoredWeight(weight);
+        if (Options.Arithmetic != CpuArithmetic.Fast || !Int8Weight.Supports(weight.Type))
+        {
+            return new StoredWeight(weight);
+        }
+
+        if (weight.Type == TensorType.Int4Group32
+            && RepackedInt4.TryMake(weight, _repacked, Team, out var q4_0) is { } memory)
+        {
+            weight.ReleasePages();
+            return new Int8Weight(q4_0, Options.Path, memory);
+        }
+
+        return new Int8Weight(weight, Options.Path);
     }
 }

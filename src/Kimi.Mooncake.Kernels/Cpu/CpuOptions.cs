@@ -22,6 +22,12 @@ public sealed record CpuOptions
     /// </summary>
     public long PackBytesMax { get; init; } = DefaultPackBytesMax;
 
+    /// <summary>
+    /// Bytes that weights may take which are repacked when they come, at least 0: those of which few rows are then
+    /// multiplied with in less time. The results are the same bits.
+    /// </summary>
+    public long RepackBytesMax { get; init; }
+
     /// <summary>What products and attention are computed in.</summary>
     public CpuArithmetic Arithmetic { get; init; } = CpuArithmetic.Exact;
 
@@ -29,9 +35,12 @@ public sealed record CpuOptions
     public InstructionPath Path { get; init; } = InstructionPaths.Best;
 
     /// <summary>
-    /// These options for a model of so many bytes: nothing of a model whose files are larger than the budget is
-    /// unpacked, since its first few weights would cost memory and gain next to nothing.
+    /// These options for a model of so many bytes: nothing of a model whose files are larger than a budget is unpacked
+    /// or repacked, since its first few weights would cost memory and gain next to nothing.
     /// </summary>
-    public CpuOptions ForModel(long modelBytes) =>
-        modelBytes <= PackBytesMax ? this : this with { PackBytesMax = 0 };
+    public CpuOptions ForModel(long modelBytes) => this with
+    {
+        PackBytesMax = modelBytes <= PackBytesMax ? PackBytesMax : 0,
+        RepackBytesMax = modelBytes <= RepackBytesMax ? RepackBytesMax : 0,
+    };
 }

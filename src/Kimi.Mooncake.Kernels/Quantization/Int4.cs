@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics;
+
 namespace Kimi.Mooncake.Kernels.Quantization;
 
 /// <summary>
@@ -27,13 +29,13 @@ internal static class Int4
     /// <summary>A group in Q4_0's order: low nibbles are the first 16 values, high ones the others.</summary>
     internal static void Reorder(ReadOnlySpan<byte> words, Span<byte> target)
     {
-        for (var i = 0; i < GroupBytes; i++)
-        {
-            target[i] = (byte)(Nibble(words, i) | (Nibble(words, i + GroupBytes) << 4));
-        }
+        // A byte has two consecutive values, which become two bytes.
+        var (low, high) = Vector128.Widen(Vector128.Create(words));
+        (Nibbles(low) | (Nibbles(high) << 4)).AsByte().CopyTo(target);
     }
 
-    private static int Nibble(ReadOnlySpan<byte> words, int index) => (words[index / 2] >> (index % 2 * 4)) & 15;
+    private static Vector128<ushort> Nibbles(Vector128<ushort> bytes) =>
+        (bytes | (bytes << 4)) & Vector128.Create((ushort)0x0f0f);
 
     private static int Code(float value, float scale) =>
         scale == 0 ? Offset : Math.Clamp((int)MathF.Round(value / scale), -CodeMax, CodeMax) + Offset;

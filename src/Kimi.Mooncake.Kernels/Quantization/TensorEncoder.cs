@@ -158,17 +158,34 @@ public static class TensorEncoder
                 $"{int4.Columns} values of Q4_0 do not fit in {q4_0Row.Length} bytes", nameof(q4_0Row));
         }
 
-        exact = true;
+        exact = Repack(int4, row, q4_0Row, toTheEnd: true);
+    }
+
+    /// <summary>The same where the row decodes to the same values; else the destination is of no use.</summary>
+    internal static bool TryRepackInt4(in TensorData int4, long row, Span<byte> q4_0Row) =>
+        Repack(int4, row, q4_0Row, toTheEnd: false);
+
+    private static bool Repack(in TensorData int4, long row, Span<byte> q4_0Row, bool toTheEnd)
+    {
+        var exact = true;
         var blockBytes = TensorTypes.BlockBytes(TensorType.Q4_0);
         var words = int4.StoredRow(row);
         for (var group = 0; group < int4.Columns / Int4.GroupValues; group++)
         {
             var scale = int4.Scale(row, group);
             var block = q4_0Row.Slice(group * blockBytes, blockBytes);
-            var half = WriteHalf(block, scale);
-            exact &= BitConverter.SingleToUInt32Bits(half) == BitConverter.SingleToUInt32Bits(scale);
+            exact &= float.IsFinite(scale)
+                && BitConverter.SingleToUInt32Bits((float)(Half)scale) == BitConverter.SingleToUInt32Bits(scale);
+            if (!exact && !toTheEnd)
+            {
+                return false;
+            }
+
+            _ = WriteHalf(block, scale);
             Int4.Reorder(words.Slice(group * Int4.GroupBytes, Int4.GroupBytes), block[sizeof(ushort)..]);
         }
+
+        return exact;
     }
 
     internal static float LargestMagnitude(ReadOnlySpan<float> values)

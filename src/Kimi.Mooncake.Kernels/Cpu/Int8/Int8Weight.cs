@@ -14,6 +14,7 @@ internal sealed unsafe class Int8Weight : PanelWeight
     private const int ScratchAlignment = 64;
 
     private readonly TensorData _stored;
+    private readonly IDisposable? _memory;
     private readonly TileDecoder _tiles;
     private readonly TileFormat _format;
     private readonly Int8Kernel _kernel;
@@ -22,12 +23,16 @@ internal sealed unsafe class Int8Weight : PanelWeight
     private readonly int _blocks;
 
     /// <summary>Borrows a stored matrix.</summary>
+    /// <param name="weight">The matrix.</param>
+    /// <param name="path">Instructions.</param>
+    /// <param name="memory">What it lies in, disposed of with it; null where that is somebody else's.</param>
     /// <exception cref="ArgumentException">The type has no blocks of integers.</exception>
     /// <exception cref="InvalidOperationException">Packed integers without scales.</exception>
-    internal Int8Weight(in TensorData weight, InstructionPath path)
+    internal Int8Weight(in TensorData weight, InstructionPath path, IDisposable? memory = null)
         : this(weight, format => Int8Kernel.For(path, format))
     {
         _stream = ByteStreams.For(weight, path);
+        _memory = memory;
     }
 
     /// <summary>The same with a kernel of one's own.</summary>
@@ -137,8 +142,5 @@ internal sealed unsafe class Int8Weight : PanelWeight
         }
     }
 
-    public override void Dispose()
-    {
-        // Nothing is owned: the stored matrix belongs to its file.
-    }
+    public override void Dispose() => _memory?.Dispose();
 }
