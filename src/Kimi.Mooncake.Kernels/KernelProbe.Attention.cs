@@ -117,7 +117,7 @@ public sealed unsafe partial class KernelProbe
             var type = isFast ? TensorType.BF16 : TensorType.F32;
             var keyBytes = TensorData.SizeBytes(type, keyRows, shape.NopeDimension);
             var valueBytes = TensorData.SizeBytes(type, valueRows, shape.LatentRank);
-            var stored = probe.Stored(layers * (keyBytes + valueBytes));
+            var stored = probe.Stored(layers * (keyBytes + valueBytes), isNormal: false);
             Weights = [.. Enumerable.Range(0, layers).Select(layer => Kernels.PackAttention(
                 AttentionProjections.FromSplit(
                     shape,

@@ -11,12 +11,13 @@ public sealed unsafe partial class KernelProbe
     // Products of more rows are bound by arithmetic wherever the weight comes from.
     private const int SetRowsMax = 8;
     private const ushort Int4ScaleAsBf16 = 0x3a83;
+    private const float NormalScale = 1e-4f;
 
     private static readonly (TensorType Type, bool IsRepacked)[] ProductTypes =
     [
         (TensorType.Q8_0, false), (TensorType.Q6_K, false), (TensorType.Q4_K, false), (TensorType.Q4_0, false),
         (TensorType.Int4Group32, false), (TensorType.Int4Group32, true), (TensorType.BF16, false),
-        (TensorType.F32, false),
+        (TensorType.BF16, true), (TensorType.F32, false),
     ];
 
     private static readonly (string Layer, int Input, int Output)[] ProductShapes =
@@ -27,6 +28,7 @@ public sealed unsafe partial class KernelProbe
     private static readonly int[] ProductRows = [1, 8, 64, 512];
 
     private NativeBuffer? _stored;
+    private bool _storedIsNormal;
     private NativeBuffer? _scales;
 
     /// <summary>A product of some rows with one weight after another of a set.</summary>
@@ -43,14 +45,16 @@ public sealed unsafe partial class KernelProbe
     {
         var tensors = WeightSet(type, input, output, setBytes);
         var kernels = isRepacked ? _repacking : _fast;
+        var left = kernels.RepackBytesLeft;
         var weights = Array.ConvertAll(tensors, tensor => kernels.Pack(tensor));
+        var repacked = left - kernels.RepackBytesLeft;
         using var x = Filled(rows, input);
         using var y = new Matrix(rows, output);
         var found = Measure(
             ProductName(type, isRepacked, input, output, rows, layer),
             ArithmeticOf(type),
             2.0 * rows * input * output * weights.Length,
-            tensors.Sum(tensor => tensor.StoredBytes)
+            (repacked > 0 ? repacked : tensors.Sum(tensor => tensor.StoredBytes))
                 + ((double)weights.Length * rows * (input + output) * sizeof(float)),
             () =>
             {
@@ -71,7 +75,7 @@ public sealed unsafe partial class KernelProbe
         var groups = input / TensorTypes.BlockValues(TensorType.Int4Group32);
         var scaleBytes = isPacked ? TensorData.SizeBytes(TensorType.BF16, output, groups) : 0;
         var tensors = new TensorData[Math.Max(1, setBytes / (valueBytes + scaleBytes))];
-        var stored = Stored(tensors.Length * valueBytes);
+        var stored = Stored(tensors.Length * valueBytes, isNormal: type == TensorType.BF16);
         var scales = isPacked ? Scales(tensors.Length * scaleBytes) : null;
         for (var i = 0; i < tensors.Length; i++)
         {
@@ -105,23 +109,51 @@ public sealed unsafe partial class KernelProbe
                 type.Type, shape.Input, shape.Output, rows, shape.Layer, rows <= SetRowsMax ? StoredSetBytes : 1,
                 type.IsRepacked));
 
-    /// <summary>Random bytes as weights of any type.</summary>
-    private NativeBuffer Stored(long sizeBytes)
+    /// <summary>Random bytes as weights of any type, or bfloat16 numbers as they are in models.</summary>
+    private NativeBuffer Stored(long sizeBytes, bool isNormal)
     {
-        if (_stored is null || _stored.SizeBytes < sizeBytes)
+        if (_stored is not null && _stored.SizeBytes >= sizeBytes && _storedIsNormal == isNormal)
         {
-            _stored?.Dispose();
-            _stored = new NativeBuffer(sizeBytes);
-            var bytes = _stored.Span(0, checked((int)sizeBytes));
-            _random.NextBytes(bytes);
-            foreach (ref var value in MemoryMarshal.Cast<byte, ulong>(bytes))
-            {
-                // Halves and singles of which no product is infinite.
-                value &= 0xbfbf_bfbf_bfbf_bfbf;
-            }
+            return _stored;
+        }
+
+        _stored?.Dispose();
+        _stored = new NativeBuffer(sizeBytes);
+        _storedIsNormal = isNormal;
+        var bytes = _stored.Span(0, checked((int)sizeBytes));
+        _random.NextBytes(bytes);
+        if (isNormal)
+        {
+            FillNormal(MemoryMarshal.Cast<byte, ushort>(bytes));
+            return _stored;
+        }
+
+        foreach (ref var value in MemoryMarshal.Cast<byte, ulong>(bytes))
+        {
+            // Halves and singles of which no product is infinite.
+            value &= 0xbfbf_bfbf_bfbf_bfbf;
         }
 
         return _stored;
+    }
+
+    /// <summary>Sums of some random bytes each are near enough to normally distributed.</summary>
+    private void FillNormal(Span<ushort> values)
+    {
+        const int Terms = 4;
+        const float Mean = (Terms * byte.MaxValue / 2f) + 0.25f;
+        Span<byte> random = stackalloc byte[1 << 12];
+        for (var first = 0; first < values.Length; first += random.Length / Terms)
+        {
+            _random.NextBytes(random);
+            var some = values.Slice(first, Math.Min(random.Length / Terms, values.Length - first));
+            for (var i = 0; i < some.Length; i++)
+            {
+                var terms = random.Slice(i * Terms, Terms);
+                var sum = terms[0] + terms[1] + terms[2] + terms[3] - Mean;
+                some[i] = (ushort)(BitConverter.SingleToUInt32Bits(sum * NormalScale) >> 16);
+            }
+        }
     }
 
     /// <summary>Scales of packed integers.</summary>

@@ -57,7 +57,7 @@ public sealed record WorkerOptions
     /// Share of the machine's memory that weights may take which are repacked when a model is loaded, so that decoding
     /// reads less or in better order; answers are the same bits either way. The mapped file's pages are let go.
     /// </summary>
-    [Setting("Share of memory for weights repacked when loaded (packed INT4); not done for larger models. 0: never.",
+    [Setting("Share of memory for weights repacked when loaded (BF16, packed INT4); not for larger models. 0: never.",
         Unit = "percent", Min = 0, Max = RepackMemoryPercentMax)]
     public int RepackMemoryPercent { get; init; } = 25;
 

@@ -1,4 +1,5 @@
 using Kimi.Mooncake.Kernels.Cpu;
+using Kimi.Mooncake.Kernels.Cpu.Bf16;
 using Kimi.Mooncake.Kernels.Cpu.Generated;
 
 namespace Kimi.Mooncake.Kernels.Tests;
@@ -21,6 +22,8 @@ internal sealed class KernelProbeTests
             probe.MeasureProduct(TensorType.Int4Group32, 64, 64, 1, "small", setBytes: 1 << 16),
             probe.MeasureProduct(TensorType.F32, 64, 64, 40, "small", setBytes: 1),
             probe.MeasureProduct(TensorType.Int4Group32, 64, 64, 1, "small", setBytes: 1 << 16, isRepacked: true),
+            probe.MeasureProduct(TensorType.BF16, 512, 64, 1, "small", setBytes: 1 << 18),
+            probe.MeasureProduct(TensorType.BF16, 512, 64, 1, "small", setBytes: 1 << 18, isRepacked: true),
         ];
 
         Assert.That(measurements.Select(m => m.Seconds), Is.All.Positive);
@@ -37,6 +40,14 @@ internal sealed class KernelProbeTests
         Assert.That(
             measurements[5].GbPerS / measurements[5].Gflops,
             Is.EqualTo(((18.0 / 32 * input * output) + (4 * (input + output))) / (2.0 * input * output)).Within(1e-6));
+
+        // The same work, and less than three quarters of the bytes where the processor can have it so.
+        if (NarrowBf16Format.IsSupported(probe.Path))
+        {
+            Assert.That(
+                measurements[9].GbPerS / measurements[9].Gflops,
+                Is.LessThan(0.75 * measurements[8].GbPerS / measurements[8].Gflops));
+        }
     }
 
     [Test]
@@ -68,7 +79,7 @@ internal sealed class KernelProbeTests
         Assert.That(names, Is.Unique);
         Assert.That(names, Has.Some.EqualTo("product Q8_0, 1 x 7168 x 2048, kimi-k2 expert"));
         Assert.That(names, Has.Some.EqualTo("decode attention bf16, context 8192, 8 rows, kimi-k2"));
-        Assert.That(names.Count(name => name.StartsWith("product", StringComparison.Ordinal)), Is.EqualTo(3 * 8 * 4));
+        Assert.That(names.Count(name => name.StartsWith("product", StringComparison.Ordinal)), Is.EqualTo(3 * 9 * 4));
     }
 
     // By hand: 10 operations at 2 a nanosecond take 5 ns, 12 bytes at 3 a nanosecond 4 ns.

@@ -21,6 +21,7 @@ public sealed class CpuKernels : IKernels
     private readonly PrefillAttention _prefill;
     private readonly DecodeAttention _decode;
     private readonly Bf16Kernels? _bf16;
+    private readonly NarrowBf16Packer? _narrow;
     private readonly Bf16PrefillAttention? _bf16Prefill;
     private readonly Bf16DecodeAttention? _bf16Decode;
 
@@ -57,6 +58,7 @@ public sealed class CpuKernels : IKernels
         _decode = new DecodeAttention(Team);
         if (latent is not null)
         {
+            _narrow = new NarrowBf16Packer(Team, _bf16!, _repacked);
             _bf16Prefill = new Bf16PrefillAttention(Team, _bf16!);
             _bf16Decode = new Bf16DecodeAttention(Team, latent);
         }
@@ -102,7 +104,12 @@ public sealed class CpuKernels : IKernels
     {
         if (isPrecise && _bf16 is not null && weight.Type == TensorType.BF16)
         {
-            return new Bf16PartsWeight(weight, _bf16);
+            return new Bf16PartsWeight(PackBf16(weight, _bf16));
+        }
+
+        if (_bf16 is not null && weight.Type == TensorType.BF16)
+        {
+            return PackBf16(weight, _bf16);
         }
 
         var stored = PackStored(weight);
@@ -258,8 +265,12 @@ public sealed class CpuKernels : IKernels
         _bf16Prefill?.Dispose();
         _decode.Dispose();
         _bf16Decode?.Dispose();
+        _narrow?.Dispose();
         _repacked.Dispose();
     }
+
+    private Bf16PanelWeight PackBf16(in TensorData weight, Bf16Kernels kernels) =>
+        _narrow!.TryPack(weight) ?? (Bf16PanelWeight)new Bf16Weight(weight, kernels);
 
     /// <summary>A weight that multiplies with what is stored, in the arithmetic of its type.</summary>
     private PanelWeight PackStored(TensorData weight)

@@ -16,12 +16,20 @@ internal sealed unsafe class Bf16Kernels
 
     private static readonly Lazy<MachineCode> SoftmaxRoutine = new(() => new MachineCode(Bf16SoftmaxRoutine.Write));
 
+    private static readonly Lazy<MachineCode> NarrowRoutine =
+        new(() => new MachineCode(NarrowBf16Routine.WriteProduct));
+
+    private static readonly Lazy<MachineCode> NarrowRunRoutine =
+        new(() => new MachineCode(NarrowBf16Routine.WriteRun));
+
     // What is asked for ahead lies in the second-level cache beside what is read.
     private const long AheadBytesMax = 512L << 10;
 
     private readonly MachineCode? _routine;
     private readonly MachineCode? _streamRoutine;
     private readonly MachineCode? _softmaxRoutine;
+    private readonly MachineCode? _narrowRoutine;
+    private readonly MachineCode? _narrowRunRoutine;
 
     /// <param name="path">A path that this machine has.</param>
     internal Bf16Kernels(InstructionPath path)
@@ -31,10 +39,18 @@ internal sealed unsafe class Bf16Kernels
             (_routine, _streamRoutine) = (Routine.Value, StreamRoutine.Value);
             _softmaxRoutine = SoftmaxRoutine.Value;
         }
+
+        if (NarrowBf16Format.IsSupported(path))
+        {
+            (_narrowRoutine, _narrowRunRoutine) = (NarrowRoutine.Value, NarrowRunRoutine.Value);
+        }
     }
 
     /// <summary>Most rows that <see cref="Stream"/> takes; 0 where the path has no such thing.</summary>
     internal int StreamRowsMax => _streamRoutine is null ? 0 : Bf16StreamRoutine.RowsMax;
+
+    /// <summary>Whether weights of <see cref="NarrowBf16Format"/> can be multiplied with.</summary>
+    internal bool HasNarrow => _narrowRoutine is not null;
 
     /// <summary><c>c[r][n] = start + sum over k of a[r][k] * b[k][n]</c>; start is <c>c[r][n]</c> or zero.</summary>
     /// <param name="a">Rows of <c>2 * pairs</c> values.</param>
@@ -97,6 +113,24 @@ internal sealed unsafe class Bf16Kernels
             Ahead = aheadBytes <= AheadBytesMax ? ahead : null,
         };
         _streamRoutine!.Call(&product);
+    }
+
+    /// <summary>The product of up to 8 rows with a panel of <see cref="NarrowBf16Format"/>.</summary>
+    internal void MultiplyNarrow(in NarrowBf16Product product)
+    {
+        fixed (NarrowBf16Product* arguments = &product)
+        {
+            _narrowRoutine!.Call(arguments);
+        }
+    }
+
+    /// <summary>Makes a panel of pairs of some blocks of <see cref="NarrowBf16Format"/>.</summary>
+    internal void MakeRun(ref NarrowBf16Run run)
+    {
+        fixed (NarrowBf16Run* arguments = &run)
+        {
+            _narrowRunRoutine!.Call(arguments);
+        }
     }
 
     /// <summary>Turns rows of scores into weights in their place and updates the rows' states.</summary>

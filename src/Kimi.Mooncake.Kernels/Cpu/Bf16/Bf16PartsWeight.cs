@@ -4,8 +4,8 @@ using System.Runtime.Intrinsics;
 namespace Kimi.Mooncake.Kernels.Cpu.Bf16;
 
 /// <summary>
-/// A bfloat16 matrix where it is stored, multiplied with inputs in two parts: the product of the rounded inputs and
-/// that of what rounding took away, each as <see cref="Bf16Weight"/> computes it, are added. Inputs keep 16 digits.
+/// A bfloat16 matrix multiplied with inputs in two parts: the product of the rounded inputs and that of what rounding
+/// took away, each as the matrix computes it, are added. Inputs keep 16 digits. Owns the matrix.
 /// </summary>
 internal sealed unsafe class Bf16PartsWeight : PanelWeight
 {
@@ -13,12 +13,11 @@ internal sealed unsafe class Bf16PartsWeight : PanelWeight
     private const int RowsMax = 128;
     private const int Lanes = MicroKernels.Lanes;
 
-    private readonly Bf16Weight _weight;
+    private readonly Bf16PanelWeight _weight;
 
-    /// <param name="weight">Matrix of type <see cref="TensorType.BF16"/>; its memory must outlive this.</param>
-    /// <param name="kernels">Products.</param>
-    internal Bf16PartsWeight(in TensorData weight, Bf16Kernels kernels)
-        : base(checked((int)weight.Rows), weight.Columns) => _weight = new Bf16Weight(weight, kernels);
+    /// <param name="weight">The matrix.</param>
+    internal Bf16PartsWeight(Bf16PanelWeight weight)
+        : base(weight.OutputSize, weight.InputSize) => _weight = weight;
 
     internal override ActivationForms Form => ActivationForms.Bf16Parts;
 

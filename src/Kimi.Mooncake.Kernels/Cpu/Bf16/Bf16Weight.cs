@@ -4,17 +4,8 @@ namespace Kimi.Mooncake.Kernels.Cpu.Bf16;
 /// A bfloat16 matrix where it is stored. Few rows are multiplied while it streams by; for many a run of k of 32 outputs
 /// is turned into a panel, while the next run is on its way from memory.
 /// </summary>
-internal sealed unsafe class Bf16Weight : PanelWeight
+internal sealed unsafe class Bf16Weight : Bf16PanelWeight
 {
-    // A run of a panel, 16 KiB, stays in the first-level cache while the rows of a task go over it.
-    private const int RunValues = 256;
-    private const int RowsMax = 256;
-
-    // Stored rows stay in the second-level cache while groups of rows go over them; a tile takes longer to make.
-    private const int StreamsMax = 2;
-    private const int FewRows = StreamsMax * Bf16StreamRoutine.RowsMax;
-    private const int PanelsOfFewRows = 4;
-
     private readonly Bf16Kernels _kernels;
     private readonly TensorData _stored;
 
@@ -31,51 +22,15 @@ internal sealed unsafe class Bf16Weight : PanelWeight
         (_stored, _kernels) = (weight, kernels);
     }
 
-    internal override ActivationForms Form => ActivationForms.Bf16;
-
-    internal override long ScratchBytes => RunValues * PanelColumns * sizeof(ushort);
-
-    internal override int RowsPerTask => RowsMax;
-
-    internal override int PanelWork => 4;
-
-    internal override int PanelsPerTask(int rows) => rows <= FewRows ? PanelsOfFewRows : 1;
-
-    internal override void Multiply(
-        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch) =>
-        Multiply(panel, panels, x, firstRow, rows, y, ldy, scratch, null);
-
-    internal override void Multiply(
-        int panel, int panels, ActivationRows x, int firstRow, int rows, float* y, long ldy, byte* scratch,
-        byte* afterwards)
-    {
-        var left = x.Bf16 + ((long)firstRow * x.Bf16Stride);
-        for (var i = panel; i < panel + panels; i++)
-        {
-            MultiplyPanel(
-                i, left, x.Bf16Stride, rows, y + ((i - panel) * PanelColumns), ldy, scratch,
-                i < panel + panels - 1 || afterwards == null ? Following(i) : afterwards);
-        }
-    }
-
     internal override byte* PanelStart(int panel) => (byte*)Stored(panel);
 
-    /// <summary>Where the stored values of a panel end, and other ones may begin.</summary>
-    internal byte* Following(int panel) => (byte*)(Stored(panel) + ((long)PanelColumns * InputSize));
+    internal override byte* Following(int panel) => (byte*)(Stored(panel) + ((long)PanelColumns * InputSize));
 
-    /// <summary>The product of rows with one panel.</summary>
-    /// <param name="panel">The panel.</param>
-    /// <param name="left">Rows.</param>
-    /// <param name="stride">Values from one row to the next.</param>
-    /// <param name="rows">How many.</param>
-    /// <param name="y">Receives 32 results for each row.</param>
-    /// <param name="ldy">Values from one row of the results to the next.</param>
-    /// <param name="scratch"><see cref="ScratchBytes"/> bytes, aligned to 64.</param>
-    /// <param name="next">What may be asked for from memory towards the end; or null.</param>
-    internal void MultiplyPanel(
+    internal override void MultiplyPanel(
         int panel, ushort* left, long stride, int rows, float* y, long ldy, byte* scratch, byte* next)
     {
-        var streams = rows <= StreamsMax * _kernels.StreamRowsMax
+        // Stored rows stay in the second-level cache while groups of rows go over them; a tile takes longer to make.
+        var streams = _kernels.StreamRowsMax > 0 && rows <= FewRows
             && OutputSize - (panel * PanelColumns) >= PanelColumns;
         var streamed = streams ? Stream(panel, left, stride, rows, y, ldy, (ushort*)next) : 0;
         MultiplyRuns(panel, streamed, left, stride, rows, y, ldy, (uint*)scratch);
