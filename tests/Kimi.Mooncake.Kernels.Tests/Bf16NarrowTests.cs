@@ -148,6 +148,34 @@ internal sealed unsafe class Bf16NarrowTests
     }
 
     [Test]
+    public void Attention_Repacked_HasTheBitsOfStoredProjections([Values(1, 9)] int rows)
+    {
+        using var tensors = new TestTensors(rows);
+        var shape = new AttentionShape(3, 32, 16, 32, 64, 0.2f);
+        var (pool, table) = tensors.Pool(shape, 200);
+        var projections = AttentionProjections.FromSplit(
+            shape, tensors.Rounded(TensorType.BF16, 3 * 64, 32), tensors.Rounded(TensorType.BF16, 3 * 32, 64));
+        var queries = tensors.Matrix(rows, 3 * (32 + 16));
+        var positions = Enumerable.Range(0, rows).Select(row => new DecodeRow(0, 200 - row)).ToArray();
+
+        (Matrix Decoded, Matrix Prefilled, long Left) Run(long room)
+        {
+            using var kernels = Kernels(room);
+            using var weight = kernels.PackAttention(projections);
+            var (decoded, prefilled) = (tensors.Matrix(rows, 3 * 32), tensors.Matrix(rows, 3 * 32));
+            kernels.DecodeAttention(weight, pool, 1, table, positions, queries.All, decoded.All);
+            kernels.PrefillAttention(weight, pool, 1, table, 200 - rows, queries.All, prefilled.All);
+            return (decoded, prefilled, kernels.RepackBytesLeft);
+        }
+
+        var (expected, actual) = (Run(0), Run(Room));
+
+        Assert.That(actual.Left, Is.LessThan(Room));
+        Assert.That(Closeness.FirstDifferentRow(actual.Decoded.All, expected.Decoded.All), Is.EqualTo(-1));
+        Assert.That(Closeness.FirstDifferentRow(actual.Prefilled.All, expected.Prefilled.All), Is.EqualTo(-1));
+    }
+
+    [Test]
     public void Pack_WithRoom_TakesAThirdLessAndGivesItBack()
     {
         using var tensors = new TestTensors(1);

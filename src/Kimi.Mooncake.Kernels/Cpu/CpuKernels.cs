@@ -107,11 +107,6 @@ public sealed class CpuKernels : IKernels
             return new Bf16PartsWeight(PackBf16(weight, _bf16));
         }
 
-        if (_bf16 is not null && weight.Type == TensorType.BF16)
-        {
-            return PackBf16(weight, _bf16);
-        }
-
         var stored = PackStored(weight);
         return stored is StoredWeight && _budget.TryTake(PackedWeight.SizeBytes(weight))
             ? new PackedWeight(weight, _budget)
@@ -272,12 +267,12 @@ public sealed class CpuKernels : IKernels
     private Bf16PanelWeight PackBf16(in TensorData weight, Bf16Kernels kernels) =>
         _narrow!.TryPack(weight) ?? (Bf16PanelWeight)new Bf16Weight(weight, kernels);
 
-    /// <summary>A weight that multiplies with what is stored, in the arithmetic of its type.</summary>
+    /// <summary>A weight that multiplies with what is stored or repacked, in the arithmetic of its type.</summary>
     private PanelWeight PackStored(TensorData weight)
     {
         if (_bf16 is not null && weight.Type == TensorType.BF16)
         {
-            return new Bf16Weight(weight, _bf16);
+            return PackBf16(weight, _bf16);
         }
 
         if (Options.Arithmetic != CpuArithmetic.Fast || !Int8Weight.Supports(weight.Type))

@@ -1,9 +1,9 @@
 namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
 
 /// <summary>
-/// Up-projections that are read where they are stored, for attention in bfloat16. The absorbed form multiplies with
-/// them as with any weight of their type; only a key projection that is <c>[nope][latent]</c> is decoded and multiplied
-/// with in single precision.
+/// Up-projections for attention in bfloat16, which the expanded form reads where they are stored. The absorbed form
+/// multiplies with them as with any weight of their type; only a key projection that is <c>[nope][latent]</c> is decoded
+/// and multiplied with in single precision.
 /// </summary>
 internal sealed unsafe class RoundedAttentionWeight : PanelAttentionWeight
 {
@@ -12,7 +12,7 @@ internal sealed unsafe class RoundedAttentionWeight : PanelAttentionWeight
     private readonly PanelWeight[] _values;
 
     /// <param name="projections">The stored tensors, which must outlive this.</param>
-    /// <param name="pack">Makes a weight of a stored matrix that is not copied.</param>
+    /// <param name="pack">Makes a weight of a stored matrix.</param>
     internal RoundedAttentionWeight(AttentionProjections projections, Func<TensorData, PanelWeight> pack)
         : base(projections.Shape)
     {
