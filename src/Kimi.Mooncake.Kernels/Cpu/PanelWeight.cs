@@ -8,6 +8,11 @@ internal abstract unsafe class PanelWeight(int outputSize, int inputSize) : Line
 {
     internal const int PanelColumns = MicroKernels.PanelColumns;
 
+    // Read in a few hundred times what the beginning of a task takes.
+    private const int RunBytes = 1 << 20;
+
+    private FirstReads? _firstReads;
+
     public override int OutputSize { get; } = outputSize;
 
     public override int InputSize { get; } = inputSize;
@@ -22,6 +27,15 @@ internal abstract unsafe class PanelWeight(int outputSize, int inputSize) : Line
 
     /// <summary>Panels that a task should take of a product of so many rows.</summary>
     internal abstract int PanelsPerTask(int rows);
+
+    /// <summary>Panels that a task should take at most where its time is that of reading them.</summary>
+    internal int PanelsPerRun(int rows)
+    {
+        var first = PanelStart(0);
+        return first == null || PanelCount == 1
+            ? PanelsPerTask(rows)
+            : Math.Max(PanelsPerTask(rows), (int)(RunBytes / (PanelStart(1) - first)));
+    }
 
     /// <summary>Most rows that a task should take: more where a panel must be made first.</summary>
     internal abstract int RowsPerTask { get; }
@@ -59,8 +73,12 @@ internal abstract unsafe class PanelWeight(int outputSize, int inputSize) : Line
         byte* afterwards) =>
         Multiply(panel, panels, x, firstRow, rows, y, ldy, scratch);
 
-    /// <summary>Where reading a panel begins; null where it makes no difference to know.</summary>
+    /// <summary>Where reading a panel begins, one after another; null where it makes no difference to know.</summary>
     internal virtual byte* PanelStart(int panel) => null;
+
+    /// <summary>A job begins that is bound by reading, this weight first.</summary>
+    /// <returns>To be told where members begin.</returns>
+    internal FirstReads BeginReading(WorkerTeam team) => team.Reads.Begin(ref _firstReads);
 
     internal static int Panels(long outputs) => checked((int)((outputs + PanelColumns - 1) / PanelColumns));
 }

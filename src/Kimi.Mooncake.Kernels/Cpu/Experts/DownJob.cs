@@ -19,6 +19,7 @@ internal sealed unsafe class DownJob : IDisposable
 
     private readonly WorkerTeam _team;
     private readonly ExpertRows _sorted;
+    private readonly PanelTasks _panels;
     private readonly TeamTask _multiply;
     private readonly TeamTask _sum;
     private readonly Scratch _scratch = new();
@@ -30,22 +31,22 @@ internal sealed unsafe class DownJob : IDisposable
     private float* _products;
     private long _weightScratch;
     private int _tileRows;
-    private int _panelsPerTask;
-    private int _panelTasks;
     private int _rowsPerRange;
     private bool _isSplit;
+    private bool _isShared;
 
     internal DownJob(WorkerTeam team, ExpertRows sorted)
     {
         _team = team;
         _sorted = sorted;
+        _panels = new PanelTasks(team.MemberCount);
         _multiply = MultiplyTask;
         _sum = SumTask;
     }
 
     private int PanelCount => _groups[0].Down.PanelCount;
 
-    private long MemberStride => _weightScratch + ((long)_tileRows * _panelsPerTask * Panel);
+    private long MemberStride => _weightScratch + ((long)_tileRows * _panels.PanelsMax * Panel);
 
     private int ProductStride => PanelCount * Panel;
 
@@ -68,12 +69,12 @@ internal sealed unsafe class DownJob : IDisposable
         if (_isSplit)
         {
             _products = _productScratch.Take(products * ProductStride);
-            _team.Run(_multiply, _panelTasks * groupCount, work * y.Columns);
+            _team.Run(_multiply, _panels.Count * groupCount, work * y.Columns);
             work = products;
         }
 
         var ranges = (y.Rows + _rowsPerRange - 1) / _rowsPerRange;
-        _team.Run(_sum, _panelTasks * ranges, work * y.Columns);
+        _team.Run(_sum, _panels.Count * ranges, work * y.Columns);
     }
 
     public void Dispose()
@@ -85,27 +86,31 @@ internal sealed unsafe class DownJob : IDisposable
     private void Cut()
     {
         var wanted = GateUpJob.TasksPerMember * _team.MemberCount;
-        _panelsPerTask = _y.Rows <= GateUpJob.FewRows
-            ? Math.Max(1, PanelCount / wanted)
-            : _groups[0].Down.PanelsPerTask(_y.Rows);
-        _panelTasks = (PanelCount + _panelsPerTask - 1) / _panelsPerTask;
-        _isSplit = _groupCount > 1 && _panelTasks < wanted && _y.Rows <= SplitRowsMax;
-        var ranges = Math.Min((wanted + _panelTasks - 1) / _panelTasks, Math.Max(1, _y.Rows / RowsPerRange));
+        var isFew = _y.Rows <= GateUpJob.FewRows;
+        var panelsPerTask = isFew ? Math.Max(1, PanelCount / wanted) : _groups[0].Down.PanelsPerTask(_y.Rows);
+        _panels.Cut(PanelCount, panelsPerTask);
+        _isSplit = _groupCount > 1 && _panels.Count < wanted && _y.Rows <= SplitRowsMax;
+        _isShared = isFew && !_isSplit;
+        if (_isShared)
+        {
+            _panels.Share(PanelCount, _groups[0].Down.PanelsPerRun(_y.Rows));
+        }
+
+        var ranges = Math.Min((wanted + _panels.Count - 1) / _panels.Count, Math.Max(1, _y.Rows / RowsPerRange));
         _rowsPerRange = (_y.Rows + ranges - 1) / ranges;
     }
-
-    private int PanelsOf(int panelTask) => Math.Min(_panelsPerTask, PanelCount - (panelTask * _panelsPerTask));
 
     /// <summary>The products of some panels of one group.</summary>
     private void MultiplyTask(int task, int member)
     {
         var (panelTask, g) = Math.DivRem(task, _groupCount);
         ref readonly var group = ref _groups[g];
-        var panel = panelTask * _panelsPerTask;
+        var panel = _panels.First(panelTask);
+        var panels = _panels.PanelsOf(panelTask);
         for (var row = 0; row < group.Rows; row += _tileRows)
         {
             group.Down.Multiply(
-                panel, PanelsOf(panelTask), group.Inner, group.FirstInner + row, Math.Min(_tileRows, group.Rows - row),
+                panel, panels, group.Inner, group.FirstInner + row, Math.Min(_tileRows, group.Rows - row),
                 Product(group, row) + (panel * Panel), ProductStride, (byte*)(_members + (member * MemberStride)));
         }
     }
@@ -113,12 +118,13 @@ internal sealed unsafe class DownJob : IDisposable
     /// <summary>The sums of some panels of a range of rows.</summary>
     private void SumTask(int task, int member)
     {
-        var (range, panelTask) = Math.DivRem(task, _panelTasks);
+        var (range, panelTask) = Math.DivRem(task, _panels.Count);
         var firstRow = range * _rowsPerRange;
         var endRow = Math.Min(firstRow + _rowsPerRange, _y.Rows);
         var scratch = _members + (member * MemberStride);
-        var panel = panelTask * _panelsPerTask;
-        for (var g = 0; g < _groupCount; g++)
+        var panel = _panels.First(panelTask);
+        var panels = _panels.PanelsOf(panelTask);
+        for (var g = 0; g < _groupCount && panels > 0; g++)
         {
             ref readonly var group = ref _groups[g];
             var row = FirstFrom(group, firstRow);
@@ -133,9 +139,9 @@ internal sealed unsafe class DownJob : IDisposable
                 else
                 {
                     var tile = scratch + _weightScratch;
-                    var stride = _panelsPerTask * Panel;
+                    var stride = _panels.PanelsMax * Panel;
                     group.Down.Multiply(
-                        panel, PanelsOf(panelTask), group.Inner, group.FirstInner + row, count, tile, stride,
+                        panel, panels, group.Inner, group.FirstInner + row, count, tile, stride,
                         (byte*)scratch, After(g, panelTask));
                     Add(group, row, count, panelTask, tile, stride);
                 }
@@ -145,11 +151,22 @@ internal sealed unsafe class DownJob : IDisposable
         }
     }
 
-    /// <summary>What is read after a group's panels: the next group's, then the first group's next ones.</summary>
+    /// <summary>
+    /// What is read after a group's panels: the next group's, then the first group's next ones, then what follows.
+    /// </summary>
     private byte* After(int g, int panelTask)
     {
-        var next = g + 1 < _groupCount ? panelTask : panelTask + 1;
-        return next < _panelTasks ? _groups[(g + 1) % _groupCount].Down.PanelStart(next * _panelsPerTask) : null;
+        if (g + 1 < _groupCount)
+        {
+            return _groups[g + 1].Down.PanelStart(_panels.First(panelTask));
+        }
+
+        if (_isShared && _panels.EndsShare(panelTask))
+        {
+            return _team.Reads.After(_panels.OwnerOf(panelTask));
+        }
+
+        return panelTask + 1 < _panels.Count ? _groups[0].Down.PanelStart(_panels.First(panelTask + 1)) : null;
     }
 
     /// <summary>The first of a group's rows that is <paramref name="row"/> of the batch or a later one.</summary>
@@ -166,8 +183,8 @@ internal sealed unsafe class DownJob : IDisposable
 
     private void Add(in ExpertGroup group, int row, int count, int panelTask, float* products, int stride)
     {
-        var column = panelTask * _panelsPerTask * Panel;
-        var columns = Math.Min(PanelsOf(panelTask) * Panel, _y.Columns - column);
+        var column = _panels.First(panelTask) * Panel;
+        var columns = Math.Min(_panels.PanelsOf(panelTask) * Panel, _y.Columns - column);
         for (var i = 0; i < count; i++)
         {
             var slot = group.FirstSlot + row + i;

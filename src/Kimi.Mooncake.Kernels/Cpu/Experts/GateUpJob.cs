@@ -12,9 +12,6 @@ internal sealed unsafe class GateUpJob : IDisposable
     /// <summary>Tasks of a member: enough to even out what members lose to others.</summary>
     internal const int TasksPerMember = 4;
 
-    // Tasks of a member for each group: long runs of memory, and something for others to take at the end.
-    private const int TasksOfFewRows = 2;
-
     private const int Panel = PanelWeight.PanelColumns;
     private const int LineBytes = 64;
 
@@ -27,6 +24,7 @@ internal sealed unsafe class GateUpJob : IDisposable
     private float* _members;
     private long _weightScratch;
     private long _tileValues;
+    private bool _isAcross;
 
     internal GateUpJob(WorkerTeam team)
     {
@@ -34,19 +32,25 @@ internal sealed unsafe class GateUpJob : IDisposable
         _multiply = Multiply;
     }
 
+    /// <summary>Tasks of each member's range where groups are cut across.</summary>
+    private int TasksOfMember => _count / _team.MemberCount;
+
     private long MemberStride => _weightScratch + (2 * _tileValues);
 
     internal void Run(ExpertGroup[] groups, int groupCount, int rows)
     {
         _groups = groups;
         _count = 0;
-        if (rows <= FewRows)
+        _isAcross = rows <= FewRows;
+        if (_isAcross)
         {
-            CutAcross(groups.AsSpan(0, groupCount));
+            CutAcross(groups.AsSpan(0, groupCount), rows);
+            BeginReading();
         }
         else
         {
             CutAlong(groups.AsSpan(0, groupCount));
+            _team.Reads.Break();
         }
 
         (_weightScratch, _tileValues) = (0, 0);
@@ -69,23 +73,44 @@ internal sealed unsafe class GateUpJob : IDisposable
 
     /// <summary>
     /// For few rows: a member's range of tasks is the same share of every group's panels, so that it reads the same
-    /// panels of an expert in every step, one after another as long as they follow one another in memory.
+    /// panels of an expert in every step. The last group comes first: if it is the one of all rows, the members know
+    /// what they read before anybody has chosen.
     /// </summary>
-    private void CutAcross(ReadOnlySpan<ExpertGroup> groups)
+    private void CutAcross(ReadOnlySpan<ExpertGroup> groups, int rows)
     {
         for (var member = 0; member < _team.MemberCount; member++)
         {
-            for (var g = 0; g < groups.Length; g++)
+            for (var i = 0; i < groups.Length; i++)
             {
-                var panels = groups[g].Gate.PanelCount;
-                var panel = (int)((long)member * panels / _team.MemberCount);
-                var end = (int)((member + 1L) * panels / _team.MemberCount);
-                var panelsPerTask = Math.Max(1, (end - panel) / TasksOfFewRows);
-                for (; panel < end; panel += panelsPerTask)
-                {
-                    Add(new ExpertTask(g, panel, Math.Min(panelsPerTask, end - panel), 0, groups[g].Rows));
-                }
+                var g = i == 0 ? groups.Length - 1 : i - 1;
+                AddShare(groups[g], g, member, rows, i == groups.Length - 1);
             }
+        }
+    }
+
+    private void AddShare(in ExpertGroup group, int index, int member, int rows, bool isLast)
+    {
+        var (members, panels) = (_team.MemberCount, group.Gate.PanelCount);
+        var run = Math.Min(group.Gate.PanelsPerRun(rows), group.Up.PanelsPerRun(rows));
+        var panel = PanelTasks.ShareOf(member, members, panels);
+        var end = PanelTasks.ShareOf(member + 1, members, panels);
+        for (var tasks = PanelTasks.CountOf(panels, members, run, isLast); tasks > 0; tasks--)
+        {
+            var count = PanelTasks.Next(end - panel, run, isLast);
+            Add(new ExpertTask(index, panel, count, 0, group.Rows));
+            panel += count;
+        }
+    }
+
+    /// <summary>Says where members begin to read, if that is not different every time.</summary>
+    private void BeginReading()
+    {
+        var reads = _groups[_tasks[0].Group].Gate.BeginReading(_team);
+        for (var member = 0; member < _team.MemberCount; member++)
+        {
+            ref readonly var task = ref _tasks[member * TasksOfMember];
+            ref readonly var group = ref _groups[task.Group];
+            reads[member] = group.IsChosen ? null : group.Gate.PanelStart(task.Panel);
         }
     }
 
@@ -119,22 +144,38 @@ internal sealed unsafe class GateUpJob : IDisposable
         _tasks[_count++] = task;
     }
 
-    /// <summary>What a member reads after a task: the next one's gate, or its share of what goes down.</summary>
-    private byte* After(int index, int member)
+    /// <summary>What the owner of a task reads after it: the next one's gate, or its share of what goes down.</summary>
+    private byte* After(int index)
     {
-        if (index + 1 < _count && _tasks[index + 1].Group >= _tasks[index].Group)
+        if (!_isAcross)
         {
-            ref readonly var next = ref _tasks[index + 1];
-            return _groups[next.Group].Gate.PanelStart(next.Panel);
+            return index + 1 < _count ? GateOf(index + 1) : null;
+        }
+
+        var owner = index / TasksOfMember;
+        var end = (owner + 1) * TasksOfMember;
+        for (var next = index + 1; next < end; next++)
+        {
+            if (_tasks[next].Panels > 0)
+            {
+                return GateOf(next);
+            }
         }
 
         var down = _groups[0].Down;
-        return down.PanelStart((int)((long)member * down.PanelCount / _team.MemberCount));
+        return down.PanelStart(PanelTasks.ShareOf(owner, _team.MemberCount, down.PanelCount));
     }
+
+    private byte* GateOf(int index) => _groups[_tasks[index].Group].Gate.PanelStart(_tasks[index].Panel);
 
     private void Multiply(int index, int member)
     {
         ref readonly var task = ref _tasks[index];
+        if (task.Panels == 0)
+        {
+            return;
+        }
+
         ref readonly var group = ref _groups[task.Group];
         var scratch = _members + (member * MemberStride);
         float* gate = scratch + _weightScratch, up = gate + _tileValues;
@@ -145,7 +186,7 @@ internal sealed unsafe class GateUpJob : IDisposable
             group.Up.PanelStart(task.Panel));
         group.Up.Multiply(
             task.Panel, task.Panels, group.Inputs, first, task.Rows, up, stride, (byte*)scratch,
-            After(index, member));
+            After(index));
         var column = task.Panel * Panel;
         var columns = Math.Min(stride, group.Gate.OutputSize - column);
         for (var row = 0; row < task.Rows; row++)

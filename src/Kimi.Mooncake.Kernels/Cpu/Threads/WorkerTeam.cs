@@ -54,6 +54,7 @@ internal sealed class WorkerTeam : IDisposable
         MemberCount = threadCount == 0 ? Environment.ProcessorCount : threadCount;
         _pinning = pinThreads ? new ThreadPinning(MemberCount) : null;
         _board = new TeamBoard(MemberCount);
+        Reads = new ReadOrder(MemberCount);
         _threads = new Thread[MemberCount - 1];
         for (var i = 0; i < _threads.Length; i++)
         {
@@ -65,6 +66,9 @@ internal sealed class WorkerTeam : IDisposable
 
     /// <summary>Threads that work on a job, the caller's included.</summary>
     internal int MemberCount { get; }
+
+    /// <summary>What members read from job to job.</summary>
+    internal ReadOrder Reads { get; }
 
     /// <summary>Runs tasks 0 to <paramref name="taskCount"/> - 1 and returns when all are done.</summary>
     /// <exception cref="InvalidOperationException">A job is running already.</exception>
@@ -170,6 +174,7 @@ internal sealed class WorkerTeam : IDisposable
         {
             // May be a later job's already, but then no task of this number is left.
             Drain(_announced.Job!, member, seen, 0);
+            Reads.AskWaiting(member, ref _announced.Number, seen);
         }
     }
 
