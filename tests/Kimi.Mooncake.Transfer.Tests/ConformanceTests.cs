@@ -170,8 +170,9 @@ public sealed class ConformanceTests(TransferTransport transport)
         await session.FlushAsync(pair.Limit);
 
         AssertEqual(source, target);
+        // A connection of which n frames were answered takes at most n + 1 with it, the first of each lane a few more.
         Assert.That(pair.Sender.Statistics().ConnectionsLost, Is.Positive);
-        Assert.That(pair.Sender.Statistics().Retransmits, Is.Positive);
+        Assert.That(pair.Sender.Statistics().Retransmits, Is.Positive.And.LessThan(2 * Slots * 4));
         Assert.That(
             reservation.BytesWritten, Is.EqualTo((long)Slots * SlotBytes), "each frame counts once");
         Assert.That(session.BytesAcknowledged, Is.EqualTo((long)Slots * SlotBytes));

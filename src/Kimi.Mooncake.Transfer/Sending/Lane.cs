@@ -15,10 +15,15 @@ internal sealed class Lane : IAsyncDisposable
     private readonly WakeSignal _wake = new();
     private readonly CancellationTokenSource _stop = new();
 
-    // Ring of the frames without an answer; the peer's gate guards it.
+    // Ring of the frames without an answer; the peer's gate guards this and what follows.
     private readonly FrameToSend[] _inFlight;
     private int _inFlightFirst;
     private int _inFlightCount;
+
+    // Most frames without an answer now. Answers that are on their way when a connection breaks are lost with it: a
+    // sender that goes ahead of them as far as it may would never get on where connections break often. So after a
+    // loss a frame is answered before a second one goes, and each answer makes room for one more.
+    private int _inFlightMax;
 
     private volatile bool _isConnectionLost;
     private Task _running = Task.CompletedTask;
@@ -30,6 +35,7 @@ internal sealed class Lane : IAsyncDisposable
         _context = context;
         _reconnectDelayMax = TimeSpan.FromMilliseconds(context.Options.ReconnectDelayMsMax);
         _inFlight = new FrameToSend[context.Options.FramesInFlightMax];
+        _inFlightMax = _inFlight.Length;
     }
 
     /// <summary>Whether a connection stands now.</summary>
@@ -179,7 +185,7 @@ internal sealed class Lane : IAsyncDisposable
     }
 
     /// <summary>Whether another frame may be without an answer; peer's gate.</summary>
-    public bool HasRoomInFlight => _inFlightCount < _inFlight.Length;
+    public bool HasRoomInFlight => _inFlightCount < _inFlightMax;
 
     /// <summary>Peer's gate.</summary>
     public void AddInFlight(in FrameToSend frame)
@@ -202,6 +208,7 @@ internal sealed class Lane : IAsyncDisposable
         _inFlight[_inFlightFirst] = default;
         _inFlightFirst = (_inFlightFirst + 1) % _inFlight.Length;
         _inFlightCount--;
+        _inFlightMax = Math.Min(_inFlightMax + 1, _inFlight.Length);
         return frame;
     }
 
@@ -215,6 +222,8 @@ internal sealed class Lane : IAsyncDisposable
                 _inFlight[_inFlightFirst] = default;
                 _inFlightFirst = (_inFlightFirst + 1) % _inFlight.Length;
             }
+
+            _inFlightMax = 1;
         }
 
         _peer.WakeLanes();
