@@ -20,7 +20,10 @@ internal interface IFrameConnection : IAsyncDisposable
     /// <summary>The next answer; <see cref="FrameOutcome.None"/> says only that there may be more room.</summary>
     ValueTask<FrameReply> ReceiveAsync(CancellationToken cancellationToken);
 
-    /// <summary>Ends a waiting <see cref="ReceiveAsync"/>. Disposing comes after both callers have ended.</summary>
+    /// <summary>
+    /// Ends a waiting <see cref="SendAsync"/> and <see cref="ReceiveAsync"/>. From any thread, and again at any time.
+    /// Disposing comes after both callers have ended.
+    /// </summary>
     void Abort();
 }
 

@@ -24,8 +24,12 @@ internal sealed class Lane : IAsyncDisposable
     // sender that goes ahead of them as far as it may would never get on where connections break often. So after a
     // loss a frame is answered before a second one goes, and each answer makes room for one more.
     private int _inFlightMax;
+    private long _answered;
+    private long _progressTimestamp;
 
-    private volatile bool _isConnectionLost;
+    // The first known reason why the connection is of no use any more.
+    private volatile Exception? _lost;
+    private volatile IFrameConnection? _connection;
     private Task _running = Task.CompletedTask;
 
     public Lane(PeerLink peer, Func<CancellationToken, Task<IFrameConnection>> connect, SendingContext context)
@@ -55,7 +59,8 @@ internal sealed class Lane : IAsyncDisposable
 
     private async Task RunAsync()
     {
-        var delay = ReconnectDelayFirst;
+        var delayFirst = ReconnectDelayFirst < _reconnectDelayMax ? ReconnectDelayFirst : _reconnectDelayMax;
+        var delay = delayFirst;
         while (!_stop.IsCancellationRequested)
         {
             if (!_peer.HasWaiting())
@@ -64,12 +69,10 @@ internal sealed class Lane : IAsyncDisposable
                 continue;
             }
 
+            var answered = _answered;
             try
             {
-                if (await ServeConnectionAsync().ConfigureAwait(false))
-                {
-                    delay = ReconnectDelayFirst;
-                }
+                await ServeConnectionAsync().ConfigureAwait(false);
             }
             catch (TransportUnavailableException e)
             {
@@ -78,11 +81,12 @@ internal sealed class Lane : IAsyncDisposable
             }
             catch (Exception e) when (e is not OutOfMemoryException)
             {
-                LoseConnection(e);
+                LoseConnection(_lost ?? e);
             }
 
             if (!_stop.IsCancellationRequested)
             {
+                delay = _answered > answered ? delayFirst : delay;
                 await PauseAsync(delay).ConfigureAwait(false);
                 delay = delay * 2 < _reconnectDelayMax ? delay * 2 : _reconnectDelayMax;
             }
@@ -112,38 +116,37 @@ internal sealed class Lane : IAsyncDisposable
         TransferLog.ConnectionLost(_context.Logger, _peer.Address, cause.Message);
     }
 
-    /// <summary>Connects, and sends until the connection is lost or the lane stops.</summary>
-    /// <returns>Whether the connection was of use.</returns>
-    private async Task<bool> ServeConnectionAsync()
+    /// <summary>Connects, and sends until the connection is lost, with an exception, or the lane stops.</summary>
+    private async Task ServeConnectionAsync()
     {
+        _lost = null;
         using var end = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         var connection = await _connect(end.Token).ConfigureAwait(false);
-        _isConnectionLost = false;
+        await using var aborting = end.Token.Register(connection.Abort).ConfigureAwait(false);
+        _connection = connection;
         IsConnected = true;
-        var replies = 0L;
         var receiving = Task.CompletedTask;
         try
         {
-            receiving = Task.Run(async () => replies = await ReceiveAsync(connection, end.Token).ConfigureAwait(false));
+            receiving = Task.Run(() => ReceiveAsync(connection, end.Token));
             await SendAsync(connection).ConfigureAwait(false);
         }
         finally
         {
             IsConnected = false;
+            _connection = null;
             await end.CancelAsync().ConfigureAwait(false);
-            connection.Abort();
             await receiving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             await connection.DisposeAsync().ConfigureAwait(false);
             PutBackAll();
         }
 
         await receiving.ConfigureAwait(false);
-        return replies > 0;
     }
 
     private async Task SendAsync(IFrameConnection connection)
     {
-        while (!_isConnectionLost && !_stop.IsCancellationRequested)
+        while (_lost is null && !_stop.IsCancellationRequested)
         {
             if (_peer.TryTake(this, connection, out var frame))
             {
@@ -162,11 +165,11 @@ internal sealed class Lane : IAsyncDisposable
         }
     }
 
-    private async Task<long> ReceiveAsync(IFrameConnection connection, CancellationToken cancellationToken)
+    private async Task ReceiveAsync(IFrameConnection connection, CancellationToken cancellationToken)
     {
         try
         {
-            for (var replies = 0L; ; replies++)
+            while (true)
             {
                 var reply = await connection.ReceiveAsync(cancellationToken).ConfigureAwait(false);
                 if (reply.Outcome != FrameOutcome.None)
@@ -177,11 +180,35 @@ internal sealed class Lane : IAsyncDisposable
                 _wake.Set();
             }
         }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            // Sending may wait for a receiver that takes nothing any more.
+            Abandon(connection, e);
+            throw;
+        }
         finally
         {
-            _isConnectionLost = true;
             _wake.Set();
         }
+    }
+
+    /// <summary>Whether nothing was answered for that long while frames were without an answer; peer's gate.</summary>
+    public bool IsStalled(long now, TimeSpan limit) =>
+        _inFlightCount > 0 && _context.Time.GetElapsedTime(_progressTimestamp, now) >= limit;
+
+    /// <summary>Gives up the connection as it is now; what is waiting goes over a new one.</summary>
+    public void Abandon(Exception cause)
+    {
+        if (_connection is { } connection)
+        {
+            Abandon(connection, cause);
+        }
+    }
+
+    private void Abandon(IFrameConnection connection, Exception cause)
+    {
+        Interlocked.CompareExchange(ref _lost, cause, null);
+        connection.Abort();
     }
 
     /// <summary>Whether another frame may be without an answer; peer's gate.</summary>
@@ -190,6 +217,11 @@ internal sealed class Lane : IAsyncDisposable
     /// <summary>Peer's gate.</summary>
     public void AddInFlight(in FrameToSend frame)
     {
+        if (_inFlightCount == 0)
+        {
+            _progressTimestamp = _peer.Timestamp();
+        }
+
         _inFlight[(_inFlightFirst + _inFlightCount) % _inFlight.Length] = frame;
         _inFlightCount++;
     }
@@ -209,6 +241,8 @@ internal sealed class Lane : IAsyncDisposable
         _inFlightFirst = (_inFlightFirst + 1) % _inFlight.Length;
         _inFlightCount--;
         _inFlightMax = Math.Min(_inFlightMax + 1, _inFlight.Length);
+        _answered++;
+        _progressTimestamp = _peer.Timestamp();
         return frame;
     }
 

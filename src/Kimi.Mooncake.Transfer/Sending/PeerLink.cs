@@ -308,6 +308,7 @@ internal sealed class PeerLink : IAsyncDisposable
     private void FailStalled()
     {
         var limit = TimeSpan.FromMilliseconds(_context.Options.StallMsMax);
+        Lane[] stalled;
         lock (Gate)
         {
             var now = Timestamp();
@@ -324,6 +325,14 @@ internal sealed class PeerLink : IAsyncDisposable
                     ? TransferFailure.Stalled : TransferFailure.Unreachable;
                 session.Fail(reason, $"nothing was acknowledged for {limit.TotalSeconds:0.#} s", _lastFailure);
             }
+
+            stalled = [.. _lanes.Where(lane => lane.IsStalled(now, limit))];
+        }
+
+        // Other lanes may go on; without this the frames of this one would wait for as long as the system does.
+        foreach (var lane in stalled)
+        {
+            lane.Abandon(new TimeoutException($"no frame was answered for {limit.TotalSeconds:0.#} s"));
         }
     }
 
