@@ -36,7 +36,7 @@ internal sealed class TransferChild : IDisposable
     public static void Fill(NativeSlots slots) => slots.Fill(new Random(Seed));
 
     public static TransferOptions OptionsOf(string transport) =>
-        TransferPair.OptionsOf(Enum.Parse<TransferTransport>(transport)) with { StallMsMax = 2_000 };
+        TransferPair.OptionsOf(Enum.Parse<TransferTransport>(transport));
 
     public async Task<string> ReadAsync() =>
         await _process.StandardOutput.ReadLineAsync() ?? throw new IOException("the child ended");

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Kimi.Mooncake.Cluster.Tests;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Kimi.Mooncake.Transfer.Tests;
@@ -31,8 +32,9 @@ public sealed class TwoProcessTests(TransferTransport transport)
     [Test]
     public async Task KilledReceiver_MidTransfer_FailsTheSessionInTime()
     {
+        var time = new ManualTime();
         using var child = TransferChild.Start("receive", Transport);
-        await using var sender = Sender();
+        await using var sender = Sender(time);
         using var source = Source();
         var greeting = await child.ReadAsync();
         await using var session = await BeginAsync(sender, greeting);
@@ -41,8 +43,13 @@ public sealed class TwoProcessTests(TransferTransport transport)
 
         await child.KillAsync();
         EnqueueAll(session, source);
-        var failure = (await Assert.ThrowsAsync<TransferException>(
-            () => session.FlushAsync(CancellationToken.None)))!;
+        var flush = session.FlushAsync(CancellationToken.None);
+        var options = TransferChild.OptionsOf(Transport);
+        await UntilAsync(() => sender.Statistics().ConnectionsLost
+            >= (transport == TransferTransport.SharedMemory ? 1 : options.ConnectionsPerPeer));
+        Assert.That(flush.IsCompleted, Is.False, "failed before its time");
+        time.Advance(TimeSpan.FromMilliseconds(options.StallMsMax));
+        var failure = (await Assert.ThrowsAsync<TransferException>(() => flush))!;
 
         Assert.That(failure.Reason, Is.EqualTo(TransferFailure.Unreachable), failure.Message);
         Assert.That(session.TryEnqueue(source.Address(0), 1, 0, 0), Is.False);
@@ -107,6 +114,17 @@ public sealed class TwoProcessTests(TransferTransport transport)
         }
     }
 
-    private TransferEngine Sender() => new(
-        TransferChild.OptionsOf(Transport), new PeerOptions(), NullLoggerFactory.Instance, TimeProvider.System);
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        using var limit = new CancellationTokenSource(TransferPair.Patience);
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(2));
+        while (!condition())
+        {
+            await timer.WaitForNextTickAsync(limit.Token);
+        }
+    }
+
+    private TransferEngine Sender(TimeProvider? time = null) => new(
+        TransferChild.OptionsOf(Transport), new PeerOptions(), NullLoggerFactory.Instance,
+        time ?? TimeProvider.System);
 }
