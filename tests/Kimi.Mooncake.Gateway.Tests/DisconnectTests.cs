@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net.Sockets;
 using System.Text;
 
@@ -11,15 +10,16 @@ internal sealed class DisconnectTests
 
     private RunningGateway _gateway = null!;
 
+    // A stream that hangs writes nothing by which a client's leaving could be noticed.
     [SetUp]
     public async Task StartAsync() => _gateway = await RunningGateway.StartAsync(
-        options: new GatewayOptions { StreamStartMs = 1, StreamKeepAliveSeconds = 1 });
+        options: new GatewayOptions { StreamStartMs = 1, StreamKeepAliveSeconds = 600 });
 
     [TearDown]
     public async Task StopAsync() => await _gateway.DisposeAsync();
 
     [Test]
-    public async Task Client_LeavesAStream_EveryChoiceIsCancelledWithinASecond()
+    public async Task Client_LeavesAStream_EveryChoiceIsCancelled()
     {
         HangAfter("some text");
         using var response = await _gateway.PostAsync(Path, Start + ",'stream':true,'n':2}");
@@ -27,28 +27,25 @@ internal sealed class DisconnectTests
         var buffer = new byte[16];
         await stream.ReadExactlyAsync(buffer);
 
-        var watch = Stopwatch.StartNew();
         response.Dispose();
 
         await UntilIdleAsync();
-        Assert.That(watch.Elapsed, Is.LessThan(TimeSpan.FromSeconds(1)));
         Assert.That(_gateway.Generator.Cancelled, Is.EqualTo(2));
     }
 
     [Test]
-    public async Task Client_LeavesBeforeAWholeAnswer_GenerationIsCancelledWithinASecond()
+    public async Task Client_LeavesBeforeAWholeAnswer_GenerationIsCancelled()
     {
         HangAfter("some text");
         using var leave = new CancellationTokenSource();
         var answer = _gateway.PostAsync(Path, Start + "}", leave.Token);
         await _gateway.Generator.FirstHanging.Task.WaitAsync(RunningGateway.Patience);
 
-        var watch = Stopwatch.StartNew();
         await leave.CancelAsync();
 
         Assert.That(async () => await answer, Throws.InstanceOf<OperationCanceledException>());
         await UntilIdleAsync();
-        Assert.That(watch.Elapsed, Is.LessThan(TimeSpan.FromSeconds(1)));
+        Assert.That(_gateway.Generator.Cancelled, Is.EqualTo(1));
     }
 
     [Test]
@@ -96,8 +93,10 @@ internal sealed class DisconnectTests
     [Test]
     public async Task Stream_Silent_BeginsAndIsKeptAlive()
     {
-        HangAfter("");
-        using var response = await _gateway.PostAsync("/v1/chat/completions",
+        await using var gateway = await RunningGateway.StartAsync(
+            new ScriptedGenerator { Answer = _ => ScriptedGenerator.Bytes(""), HangAfterAnswer = true },
+            new GatewayOptions { StreamStartMs = 1, StreamKeepAliveSeconds = 1 });
+        using var response = await gateway.PostAsync("/v1/chat/completions",
             "{'model':'test/kimi','messages':[{'role':'user','content':'x'}],'stream':true}");
 
         using var reader = new StreamReader(await response.Content.ReadAsStreamAsync());

@@ -75,14 +75,16 @@ internal sealed class ConformanceTests(bool isRemote)
     }
 
     [Test]
-    public async Task Cancel_DuringPrefill_ReleasesEverythingWithinASecond()
+    public async Task Cancel_DuringPrefill_ReleasesEverythingSoon()
     {
         using var cancellation = new CancellationTokenSource();
+        var prompt = Document(20_000);
+        var before = ComputedTokens();
         var start = 0L;
 
         await Assert.CatchAsync<OperationCanceledException>(async () =>
         {
-            await foreach (var next in Generator.GenerateAsync(Request(Document(20_000), 10), cancellation.Token))
+            await foreach (var next in Generator.GenerateAsync(Request(prompt, 10), cancellation.Token))
             {
                 if (next is PrefillProgressed && start == 0)
                 {
@@ -93,7 +95,8 @@ internal sealed class ConformanceTests(bool isRemote)
         });
         await IdleAsync();
 
-        Assert.That(Stopwatch.GetElapsedTime(start), Is.LessThan(TimeSpan.FromSeconds(1)));
+        Assert.That(Stopwatch.GetElapsedTime(start), Is.LessThan(TimeSpan.FromSeconds(10)));
+        Assert.That(ComputedTokens() - before, Is.LessThan(prompt.Length));
     }
 
     [Test]
@@ -170,6 +173,9 @@ internal sealed class ConformanceTests(bool isRemote)
 
         return list;
     }
+
+    private double ComputedTokens() =>
+        _worker.Status().Metrics.Single(metric => metric.Name == "prefill_tokens_computed_total").Value;
 
     private async Task IdleAsync()
     {

@@ -113,7 +113,7 @@ internal sealed class EtcdTests
 
         var fault = await Assert.ThrowsAsync<RpcException>(() => waiting);
         Assert.That(fault!.StatusCode, Is.EqualTo(StatusCode.Cancelled));
-        Assert.That(Stopwatch.GetElapsedTime(start), Is.LessThan(TimeSpan.FromSeconds(1)));
+        Assert.That(Stopwatch.GetElapsedTime(start), Is.LessThan(TimeSpan.FromSeconds(10)));
         var after = await new KV.KVClient(_invoker).RangeAsync(new RangeRequest { Key = Key("given-up") });
         Assert.That(after.Count, Is.Zero);
     }

@@ -161,8 +161,11 @@ internal sealed partial class ClusterTests
     }
 
     [Test]
-    public async Task Abort_DuringPrefillAndDuringDecode_IsOverEverywhereWithinASecond()
+    public async Task Abort_DuringPrefillAndDuringDecode_IsOverEverywhereSoon()
     {
+        const string RanToItsEnd = "mooncake_requests_length_total";
+        await UntilAsync(async () => (await BusyAsync()).Count == 0);
+        var ended = await SumAsync("decode", RanToItsEnd);
         foreach (var linesToRead in new[] { 1, 40 })
         {
             var reader = await StartStreamAsync(Endless(linesToRead), linesToRead);
@@ -170,7 +173,8 @@ internal sealed partial class ClusterTests
             var left = Stopwatch.GetTimestamp();
             await UntilAsync(async () => (await BusyAsync()).Count == 0);
 
-            Assert.That(Stopwatch.GetElapsedTime(left), Is.LessThan(TimeSpan.FromSeconds(1)), $"{linesToRead} lines");
+            Assert.That(Stopwatch.GetElapsedTime(left), Is.LessThan(TimeSpan.FromSeconds(10)), $"{linesToRead} lines");
+            Assert.That(await SumAsync("decode", RanToItsEnd), Is.EqualTo(ended), $"{linesToRead} lines");
         }
     }
 
