@@ -25,6 +25,9 @@ internal sealed class KimiModelRunner : IModelRunner
     private readonly List<HandOverSender> _sending = [];
     private readonly Dictionary<long, ConstrainedAnswer> _constrained = [];
     private readonly Action<int> _layerWritten;
+
+    // Multiplications of a row and a position in the absorbed form over those in the expanded one.
+    private readonly double _absorbedPairWeight;
     private ulong[] _mask = [];
 
     public KimiModelRunner(KimiModel model, PagedKvMemory kv, TimeProvider time)
@@ -34,6 +37,9 @@ internal sealed class KimiModelRunner : IModelRunner
         _time = time;
         _sampler = new Sampler(model.Config.VocabularySize);
         _layerWritten = SendLayer;
+        var config = model.Config;
+        _absorbedPairWeight = ((2.0 * config.KvLoraRank) + config.RopeDimension)
+            / (config.NopeDimension + config.RopeDimension + config.ValueDimension);
     }
 
     /// <summary>What its steps take.</summary>
@@ -133,8 +139,10 @@ internal sealed class KimiModelRunner : IModelRunner
             else
             {
                 tokens += slice.Count;
-                // A tail in the absorbed form pays for its rows, not for pairs with all that comes before.
-                pairs += PrefillCost.Pairs(slice.Start, slice.Start + slice.Count - slice.AbsorbedRows);
+                var end = slice.Start + slice.Count;
+                var expandedEnd = end - slice.AbsorbedRows;
+                pairs += PrefillCost.Pairs(slice.Start, expandedEnd)
+                    + (_absorbedPairWeight * PrefillCost.Pairs(expandedEnd, end));
             }
         }
 

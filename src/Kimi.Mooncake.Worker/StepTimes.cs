@@ -85,7 +85,10 @@ internal sealed class StepTimes
 
     /// <summary>A step was computed.</summary>
     /// <param name="prefillTokens">Prompt positions that it computed.</param>
-    /// <param name="prefillPairs">Their pairs, see <see cref="PrefillCost.Pairs"/>.</param>
+    /// <param name="prefillPairs">
+    /// Their pairs, see <see cref="PrefillCost.Pairs"/>; one in the absorbed form counts as the expanded ones that cost
+    /// as much.
+    /// </param>
     /// <param name="decodeRows">Sequences that it decoded.</param>
     /// <param name="elapsed">Time that it took.</param>
     public void Add(long prefillTokens, double prefillPairs, int decodeRows, TimeSpan elapsed)
