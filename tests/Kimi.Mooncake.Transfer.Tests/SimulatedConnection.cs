@@ -6,7 +6,9 @@ namespace Kimi.Mooncake.Transfer.Tests;
 /// <param name="send">Gets each frame; when it ends the next one may come.</param>
 internal sealed class SimulatedConnection(Func<SimulatedConnection, FrameHeader, Task> send) : IFrameConnection
 {
-    private readonly Channel<FrameReply> _replies = Channel.CreateUnbounded<FrameReply>();
+    private const int RepliesMax = 1024;
+
+    private readonly Channel<FrameReply> _replies = Channel.CreateBounded<FrameReply>(RepliesMax);
     private readonly TaskCompletionSource _aborted = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public TransferTransport Transport => TransferTransport.Tcp;
