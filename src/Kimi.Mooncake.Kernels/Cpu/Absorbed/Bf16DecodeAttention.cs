@@ -87,10 +87,12 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
             _rows = rowData;
             var heads = _shape.HeadCount;
             var latentWork = (long)rows.Length * heads * _shape.LatentRank;
+            weight.BeginKeys(_team, PaddedHeads);
             _team.Run(_absorb, PaddedHeads, latentWork * _shape.NopeDimension);
             _team.Run(
                 _attend, _ranges.Count * _splits,
                 _ranges.Keys * heads * (_shape.RopeDimension + (2 * _shape.LatentRank)) / WorkShare);
+            weight.BeginValues(_team);
             _team.Run(
                 _raise, heads, (latentWork * _shape.ValueDimension) + (_ranges.Count * (long)heads * _sumStride));
         }
@@ -143,7 +145,8 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         var latents = _members + (member * _memberStride);
         var q = _q.ColumnSlice(head * _shape.QueryDimension, _shape.QueryDimension);
         _weight.Absorb(
-            head, q.ColumnSlice(0, nope), _inputs[member], latents, latents + ((long)_q.Rows * _sumStride));
+            head, q.ColumnSlice(0, nope), _inputs[member], latents, latents + ((long)_q.Rows * _sumStride),
+            AfterAbsorbed(head));
         for (var row = 0; row < _q.Rows; row++)
         {
             var target = Queries(row, head);
@@ -245,18 +248,41 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
 
         var rows = new MatrixView(latents, _q.Rows, _shape.LatentRank, _sumStride);
         var output = _output.ColumnSlice(head * _shape.ValueDimension, _shape.ValueDimension);
+        var next = AfterRaised(head);
         if (_weight.RaisedColumns == output.Columns)
         {
-            _weight.Raise(head, rows, _inputs[member], output.Data, output.Stride, scratch);
+            _weight.Raise(head, rows, _inputs[member], output.Data, output.Stride, scratch, next);
             return;
         }
 
-        _weight.Raise(head, rows, _inputs[member], outputs, _weight.RaisedColumns, scratch);
+        _weight.Raise(head, rows, _inputs[member], outputs, _weight.RaisedColumns, scratch, next);
         for (var row = 0; row < _q.Rows; row++)
         {
             new ReadOnlySpan<float>(outputs + ((long)row * _weight.RaisedColumns), output.Columns)
                 .CopyTo(output.Row(row));
         }
+    }
+
+    /// <summary>What the owner of a head reads after it: the next head, or its part of the values.</summary>
+    private byte* AfterAbsorbed(int head) =>
+        LastOf(head, PaddedHeads) is { } member ? _team.Reads.After(member) : _weight.KeyStart(head + 1);
+
+    /// <summary>What the owner of a head reads after it: the next head, or its part of the next job.</summary>
+    private byte* AfterRaised(int head) =>
+        LastOf(head, _shape.HeadCount) is { } member ? _team.Reads.After(member) : _weight.ValueStart(head + 1);
+
+    /// <summary>The member whose range of tasks ends with one; null where none does.</summary>
+    private int? LastOf(int task, int tasks)
+    {
+        for (var member = 0; member < _team.MemberCount; member++)
+        {
+            if (task + 1 == TeamBoard.FirstOf(member + 1, _team.MemberCount, tasks))
+            {
+                return member;
+            }
+        }
+
+        return null;
     }
 
     /// <summary>The latent of a head, from the ranges of its row in ascending order.</summary>

@@ -10,6 +10,8 @@ internal sealed unsafe class RoundedAttentionWeight : PanelAttentionWeight
     private readonly StoredAttentionWeight _stored;
     private readonly PanelWeight[] _keys;
     private readonly PanelWeight[] _values;
+    private FirstReads? _keyReads;
+    private FirstReads? _valueReads;
 
     /// <param name="projections">The stored tensors, which must outlive this.</param>
     /// <param name="pack">Makes a weight of a stored matrix.</param>
@@ -58,11 +60,13 @@ internal sealed unsafe class RoundedAttentionWeight : PanelAttentionWeight
     /// <param name="inputs">Working memory for their rounded form.</param>
     /// <param name="target">Rows of <see cref="AbsorbedColumns"/>, of which the first are the latent.</param>
     /// <param name="scratch">Working memory.</param>
-    internal void Absorb(int head, in MatrixView queries, ActivationRows inputs, float* target, float* scratch)
+    /// <param name="afterwards">What is read next; null where nobody knows.</param>
+    internal void Absorb(
+        int head, in MatrixView queries, ActivationRows inputs, float* target, float* scratch, byte* afterwards)
     {
         if (_keys.Length > 0)
         {
-            Multiply(_keys[head], queries, inputs, target, AbsorbedColumns, scratch);
+            Multiply(_keys[head], queries, inputs, target, AbsorbedColumns, scratch, afterwards);
             return;
         }
 
@@ -78,9 +82,25 @@ internal sealed unsafe class RoundedAttentionWeight : PanelAttentionWeight
     /// <param name="target">Rows of <see cref="RaisedColumns"/>, of which the first are the output.</param>
     /// <param name="stride">Values from one row of the target to the next.</param>
     /// <param name="scratch">Working memory.</param>
+    /// <param name="afterwards">What is read next; null where nobody knows.</param>
     internal void Raise(
-        int head, in MatrixView latents, ActivationRows inputs, float* target, long stride, float* scratch) =>
-        Multiply(_values[head], latents, inputs, target, stride, scratch);
+        int head, in MatrixView latents, ActivationRows inputs, float* target, long stride, float* scratch,
+        byte* afterwards) =>
+        Multiply(_values[head], latents, inputs, target, stride, scratch, afterwards);
+
+    /// <summary>A job begins that moves queries of heads in ranges of tasks, one for each.</summary>
+    /// <param name="team">Members.</param>
+    /// <param name="tasks">Tasks, at least as many as heads.</param>
+    internal void BeginKeys(WorkerTeam team, int tasks) => Begin(team, _keys, tasks, ref _keyReads);
+
+    /// <summary>A job begins that makes outputs of heads, a task for each.</summary>
+    internal void BeginValues(WorkerTeam team) => Begin(team, _values, Shape.HeadCount, ref _valueReads);
+
+    /// <summary>Where reading a head's keys begins; null where it makes no difference to know.</summary>
+    internal byte* KeyStart(int head) => head < _keys.Length ? _keys[head].PanelStart(0) : null;
+
+    /// <summary>Where reading a head's values begins.</summary>
+    internal byte* ValueStart(int head) => _values[head].PanelStart(0);
 
     public override void Dispose()
     {
@@ -91,8 +111,19 @@ internal sealed unsafe class RoundedAttentionWeight : PanelAttentionWeight
         }
     }
 
+    private static void Begin(WorkerTeam team, PanelWeight[] heads, int tasks, ref FirstReads? known)
+    {
+        var reads = team.Reads.Begin(ref known);
+        for (var member = 0; member < team.MemberCount; member++)
+        {
+            var head = TeamBoard.FirstOf(member, team.MemberCount, tasks);
+            reads[member] = head < heads.Length ? heads[head].PanelStart(0) : null;
+        }
+    }
+
     private static void Multiply(
-        PanelWeight weight, in MatrixView x, ActivationRows inputs, float* y, long yStride, float* scratch)
+        PanelWeight weight, in MatrixView x, ActivationRows inputs, float* y, long yStride, float* scratch,
+        byte* afterwards)
     {
         inputs.Begin(x, weight.Form);
         for (var row = 0; row < x.Rows && weight.Form != ActivationForms.Single; row++)
@@ -100,6 +131,6 @@ internal sealed unsafe class RoundedAttentionWeight : PanelAttentionWeight
             inputs.EncodeRow(row);
         }
 
-        weight.Multiply(0, weight.PanelCount, inputs, 0, x.Rows, y, yStride, (byte*)scratch);
+        weight.Multiply(0, weight.PanelCount, inputs, 0, x.Rows, y, yStride, (byte*)scratch, afterwards);
     }
 }

@@ -59,7 +59,13 @@ internal unsafe struct ByteStream
     /// <summary>Groups of 16 stored rows, at least 1; with a whole table it is one.</summary>
     internal long Groups;
 
-    /// <summary>What is asked for during the last group; it may lie anywhere.</summary>
+    /// <summary>What is asked for first; the routine goes on from there.</summary>
+    internal byte* Ahead;
+
+    /// <summary>Groups until <see cref="Afterwards"/> is asked for, that one included; 0 is never.</summary>
+    internal long AheadLeft;
+
+    /// <summary>What is asked for towards the end; it may lie anywhere.</summary>
     internal byte* Afterwards;
 
     /// <summary>The routine's own: blocks that are left of a row.</summary>

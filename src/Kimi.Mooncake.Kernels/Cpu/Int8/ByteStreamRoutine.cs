@@ -192,6 +192,7 @@ internal sealed partial class ByteStreamRoutine
         RoutineFrame.OddMultiples(_c, BlockStrides);
         Load(_c, Stored, nameof(ByteStream.Stored));
         Load(_c, Table, nameof(ByteStream.Table));
+        Load(_c, Ahead, nameof(ByteStream.Ahead));
         _block.Constants();
 
         _c.Label(ref nextGroup);
@@ -216,10 +217,7 @@ internal sealed partial class ByteStreamRoutine
     private void BeginGroup()
     {
         var within = _c.CreateLabel();
-        _c.mov(Ahead, Stride);
-        _c.shl(Ahead, 4);
-        _c.add(Ahead, Stored);
-        _c.cmp(__qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.Groups))], 1);
+        _c.dec(__qword_ptr[RoutineFrame.At<ByteStream>(nameof(ByteStream.AheadLeft))]);
         _c.jne(within);
         Load(_c, Ahead, nameof(ByteStream.Afterwards));
         _c.Label(ref within);

@@ -9,6 +9,9 @@ internal sealed unsafe class ByteStreams
     private const int Alignment = 64;
     private const int LineBytes = 64;
 
+    // What memory brings while it takes to answer; more would not stay in the first-level cache.
+    private const int AheadBytes = 28 << 10;
+
     // More passes over a group take longer than a tile of it; of Q6_K already the second does.
     private const int PassesMax = 3;
 
@@ -18,6 +21,8 @@ internal sealed unsafe class ByteStreams
     private readonly TensorData _stored;
     private readonly MachineCode[] _routines;
     private readonly long _stride;
+    private readonly long _groupBytes;
+    private readonly int _groupsAhead;
     private readonly int _blocks;
     private readonly int _tableBlocks;
     private readonly bool _turnsScales;
@@ -29,6 +34,8 @@ internal sealed unsafe class ByteStreams
         _stored = stored;
         _routines = routines;
         _stride = TensorTypes.RowBytes(stored.Type, stored.Columns);
+        _groupBytes = _stride * ByteStreamRoutine.StoredRows;
+        _groupsAhead = (int)Math.Max(AheadBytes / _groupBytes, 1);
         _blocks = stored.Columns / TensorTypes.BlockValues(stored.Type);
         _turnsScales = stored.Type == TensorType.Int4Group32 && stored.Scales.Type == TensorType.BF16
             && _blocks >= ByteStreamRoutine.TableBlocks;
@@ -105,10 +112,22 @@ internal sealed unsafe class ByteStreams
                 stream->YStride = ldy * sizeof(float);
                 stream->Groups = step;
                 stream->Afterwards = next;
+                BeginAsking(stream);
                 stream->Table = table;
                 _routines[end - row].Call(stream);
             }
         }
+    }
+
+    /// <summary>
+    /// Some groups ahead, whose bytes are enough for the time that memory takes; at the beginning they have been asked
+    /// for as what comes afterwards.
+    /// </summary>
+    private void BeginAsking(ByteStream* stream)
+    {
+        var left = stream->Groups - _groupsAhead;
+        stream->Ahead = left > 0 ? stream->Stored + (_groupsAhead * _groupBytes) : stream->Afterwards;
+        stream->AheadLeft = left > 0 ? left + 1 : 0;
     }
 
     private static bool Supports(TensorType type) => type switch
