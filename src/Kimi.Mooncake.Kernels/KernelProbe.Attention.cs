@@ -3,7 +3,7 @@ using Kimi.Mooncake.Kernels.Cpu;
 
 namespace Kimi.Mooncake.Kernels;
 
-/// <content>Attention, exact with KV in single precision or rounded with KV as bfloat16.</content>
+/// <content>Attention, exact with KV in single precision, or rounded with KV as bfloat16 or bytes.</content>
 public sealed unsafe partial class KernelProbe
 {
     // More than caches hold; layers of a model are as far apart.
@@ -17,14 +17,14 @@ public sealed unsafe partial class KernelProbe
 
     /// <summary><see cref="IKernels.PrefillAttention"/> of the last rows of a context.</summary>
     internal KernelMeasurement MeasurePrefill(
-        string model, AttentionShape shape, CpuArithmetic arithmetic, int context, int rows)
+        string model, AttentionShape shape, KvElementType type, int context, int rows)
     {
         ArgumentNullException.ThrowIfNull(shape);
-        using var inputs = new AttentionInputs(this, shape, arithmetic, context, rows, sequences: 1, layers: 1);
+        using var inputs = new AttentionInputs(this, shape, type, context, rows, sequences: 1, layers: 1);
         var pairs = ((double)rows * (context - rows)) + (0.5 * rows * (rows + 1));
         return Measure(
-            PrefillName(model, arithmetic, context, rows),
-            ArithmeticOf(arithmetic),
+            PrefillName(model, type, context, rows),
+            type == KvElementType.F32 ? Arithmetic.Fp32 : Arithmetic.Bf16,
             (2.0 * shape.HeadCount * (shape.QueryDimension + shape.ValueDimension) * pairs)
                 + (context * ProjectionOperations(shape)),
             inputs.Bytes(rows),
@@ -34,18 +34,18 @@ public sealed unsafe partial class KernelProbe
 
     /// <summary><see cref="IKernels.DecodeAttention"/> of rows of as many sequences, layer after layer.</summary>
     internal KernelMeasurement MeasureDecode(
-        string model, AttentionShape shape, CpuArithmetic arithmetic, int context, int rows, long setBytes = KvSetBytes)
+        string model, AttentionShape shape, KvElementType type, int context, int rows, long setBytes = KvSetBytes)
     {
         ArgumentNullException.ThrowIfNull(shape);
-        var layerValues = ((long)(shape.LatentRank + shape.RopeDimension) * context * rows)
-            + ((long)shape.LatentRank * shape.HeadCount * (shape.NopeDimension + shape.ValueDimension));
-        var valueBytes = arithmetic == CpuArithmetic.Fast ? sizeof(ushort) : sizeof(float);
-        var layers = (int)Math.Clamp(setBytes / (layerValues * valueBytes), 1, LayersMax);
-        using var inputs = new AttentionInputs(this, shape, arithmetic, context, rows, rows, layers);
+        var weightBytes = type == KvElementType.F32 ? sizeof(float) : sizeof(ushort);
+        var layerBytes = ((long)LayoutOf(shape, type, 1).BytesPerTokenAndLayer * context * rows)
+            + ((long)shape.LatentRank * shape.HeadCount * (shape.NopeDimension + shape.ValueDimension) * weightBytes);
+        var layers = (int)Math.Clamp(setBytes / layerBytes, 1, LayersMax);
+        using var inputs = new AttentionInputs(this, shape, type, context, rows, rows, layers);
         DecodeRow[] decodeRows = [.. Enumerable.Range(0, rows).Select(i => new DecodeRow(i * inputs.Blocks, context))];
         var found = Measure(
-            DecodeName(model, arithmetic, context, rows),
-            ArithmeticOf(arithmetic),
+            DecodeName(model, type, context, rows),
+            ArithmeticOf(type),
             layers * rows * ((2.0 * shape.HeadCount * ((2.0 * shape.LatentRank) + shape.RopeDimension) * context)
                 + ProjectionOperations(shape)),
             inputs.Bytes(rows),
@@ -64,39 +64,58 @@ public sealed unsafe partial class KernelProbe
     private static double ProjectionOperations(AttentionShape shape) =>
         2.0 * shape.LatentRank * shape.HeadCount * (shape.NopeDimension + shape.ValueDimension);
 
-    private static Arithmetic ArithmeticOf(CpuArithmetic arithmetic) =>
-        arithmetic == CpuArithmetic.Fast ? Arithmetic.Bf16 : Arithmetic.Fp32;
+    private static Arithmetic ArithmeticOf(KvElementType type) => type switch
+    {
+        KvElementType.F32 => Arithmetic.Fp32,
+        KvElementType.BF16 => Arithmetic.Bf16,
+        _ => Arithmetic.Int8,
+    };
 
-    private static string PrefillName(string model, CpuArithmetic arithmetic, int context, int rows) =>
-        $"prefill attention {Named(arithmetic)}, context {context}, {rows} rows, {model}";
+    private static KvLayout LayoutOf(AttentionShape shape, KvElementType type, int layers) =>
+        new(type, layers, shape.LatentRank, shape.RopeDimension, KvLayout.BlockTokensDefault);
 
-    private static string DecodeName(string model, CpuArithmetic arithmetic, int context, int rows) =>
-        $"decode attention {Named(arithmetic)}, context {context}, {rows} rows, {model}";
+    private static string PrefillName(string model, KvElementType type, int context, int rows) =>
+        $"prefill attention {Named(type)}, context {context}, {rows} rows, {model}";
 
-    private static string Named(CpuArithmetic arithmetic) => arithmetic == CpuArithmetic.Fast ? "bf16" : "fp32";
+    private static string DecodeName(string model, KvElementType type, int context, int rows) =>
+        $"decode attention {Named(type)}, context {context}, {rows} rows, {model}";
+
+    private static string Named(KvElementType type) => type switch
+    {
+        KvElementType.F32 => "fp32",
+        KvElementType.BF16 => "bf16",
+        _ => "q8",
+    };
 
     private IEnumerable<KernelCase> Attentions()
     {
-        (string Model, AttentionShape Shape, CpuArithmetic Arithmetic, int[] Contexts)[] groups =
+        (string Model, AttentionShape Shape, KvElementType Type, int[] Contexts)[] groups =
         [
-            ("bench and moonlight", Bench, CpuArithmetic.Fast, [2048, 8192]),
-            ("bench and moonlight", Bench, CpuArithmetic.Exact, [2048, 8192]),
-            ("kimi-k2", K2, CpuArithmetic.Fast, [2048, 8192]),
-            ("kimi-k2", K2, CpuArithmetic.Exact, [2048, 8192]),
-            ("built-in", BuiltIn, CpuArithmetic.Exact, [32_768]),
+            ("bench and moonlight", Bench, KvElementType.BF16, [2048, 8192]),
+            ("bench and moonlight", Bench, KvElementType.Q8, [2048, 8192]),
+            ("bench and moonlight", Bench, KvElementType.F32, [2048, 8192]),
+            ("kimi-k2", K2, KvElementType.BF16, [2048, 8192]),
+            ("kimi-k2", K2, KvElementType.Q8, [2048, 8192]),
+            ("kimi-k2", K2, KvElementType.F32, [2048, 8192]),
+            ("built-in", BuiltIn, KvElementType.F32, [32_768]),
         ];
-        foreach (var (model, shape, arithmetic, contexts) in groups)
+        foreach (var (model, shape, type, contexts) in groups)
         {
             foreach (var context in contexts)
             {
-                yield return new KernelCase(
-                    PrefillName(model, arithmetic, context, PrefillRows),
-                    () => MeasurePrefill(model, shape, arithmetic, context, PrefillRows));
+                // Prefill makes bfloat16 of bytes as it reads them.
+                if (type != KvElementType.Q8)
+                {
+                    yield return new KernelCase(
+                        PrefillName(model, type, context, PrefillRows),
+                        () => MeasurePrefill(model, shape, type, context, PrefillRows));
+                }
+
                 foreach (var rows in (int[])[1, 8])
                 {
                     yield return new KernelCase(
-                        DecodeName(model, arithmetic, context, rows),
-                        () => MeasureDecode(model, shape, arithmetic, context, rows));
+                        DecodeName(model, type, context, rows),
+                        () => MeasureDecode(model, shape, type, context, rows));
                 }
             }
         }
@@ -108,10 +127,10 @@ public sealed unsafe partial class KernelProbe
         private readonly double _storedBytes;
 
         internal AttentionInputs(
-            KernelProbe probe, AttentionShape shape, CpuArithmetic arithmetic, int context, int rows, int sequences,
+            KernelProbe probe, AttentionShape shape, KvElementType kvType, int context, int rows, int sequences,
             int layers)
         {
-            var isFast = arithmetic == CpuArithmetic.Fast;
+            var isFast = kvType != KvElementType.F32;
             Kernels = isFast ? probe._fast : probe._exact;
             var (keyRows, valueRows) = (shape.HeadCount * shape.LatentRank, shape.HeadCount * shape.ValueDimension);
             var type = isFast ? TensorType.BF16 : TensorType.F32;
@@ -123,9 +142,7 @@ public sealed unsafe partial class KernelProbe
                     shape,
                     stored.Tensor(layer * (keyBytes + valueBytes), type, keyRows, shape.NopeDimension),
                     stored.Tensor((layer * (keyBytes + valueBytes)) + keyBytes, type, valueRows, shape.LatentRank))))];
-            var layout = new KvLayout(
-                isFast ? KvElementType.BF16 : KvElementType.F32, layers, shape.LatentRank, shape.RopeDimension,
-                KvLayout.BlockTokensDefault);
+            var layout = LayoutOf(shape, kvType, layers);
             Blocks = (context + layout.BlockTokens - 1) / layout.BlockTokens;
             Tables = [.. Enumerable.Range(0, Blocks * sequences)];
             Pool = new PagedKvMemory(layout, Tables.Length);

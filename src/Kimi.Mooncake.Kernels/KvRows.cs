@@ -110,8 +110,9 @@ internal static unsafe class KvRows
     private static int Padding(KvLayout layout, byte* row, sbyte* bytes) =>
         layout.BytesPerTokenAndLayer - (int)((byte*)bytes - row) - layout.LatentRank;
 
+    /// <summary>Signed bytes of up to 64 values; their scale.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float EncodeGroup(float* values, int count, sbyte* target)
+    internal static float EncodeGroup(float* values, int count, sbyte* target)
     {
         var group = stackalloc float[KvLayout.Q8GroupValues];
         if (count < KvLayout.Q8GroupValues)
@@ -128,11 +129,10 @@ internal static unsafe class KvRows
             largest = Vector512.Max(largest, Vector512.Abs(Vector512.Load(values + i)));
         }
 
-        var max = 0f;
-        for (var i = 0; i < Lanes; i++)
-        {
-            max = MathF.Max(max, largest.GetElement(i));
-        }
+        var eight = Vector256.Max(largest.GetLower(), largest.GetUpper());
+        var four = Vector128.Max(eight.GetLower(), eight.GetUpper());
+        var max = MathF.Max(
+            MathF.Max(four.GetElement(0), four.GetElement(1)), MathF.Max(four.GetElement(2), four.GetElement(3)));
 
         if (max < Q8MagnitudeMin)
         {

@@ -13,7 +13,7 @@ namespace Kimi.Mooncake.Worker;
 public sealed class LoadedModel : IDisposable
 {
     // Changes whenever rounded products or attention give other bits than they did.
-    private const string RoundedArithmetic = "rounded-2";
+    private const string RoundedArithmetic = "rounded-3";
 
     // More would push out again what was read first.
     private const double ReadAheadShareMax = 0.75;

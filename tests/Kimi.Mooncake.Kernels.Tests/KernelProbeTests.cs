@@ -1,3 +1,4 @@
+using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Kernels.Cpu;
 using Kimi.Mooncake.Kernels.Cpu.Bf16;
 using Kimi.Mooncake.Kernels.Cpu.Generated;
@@ -14,10 +15,11 @@ internal sealed class KernelProbeTests
 
         KernelMeasurement[] measurements =
         [
-            probe.MeasurePrefill("small", shape, CpuArithmetic.Exact, 128, 32),
-            probe.MeasurePrefill("small", shape, CpuArithmetic.Fast, 128, 32),
-            probe.MeasureDecode("small", shape, CpuArithmetic.Exact, 128, 2, setBytes: 1 << 16),
-            probe.MeasureDecode("small", shape, CpuArithmetic.Fast, 128, 2, setBytes: 1 << 16),
+            probe.MeasurePrefill("small", shape, KvElementType.F32, 128, 32),
+            probe.MeasurePrefill("small", shape, KvElementType.BF16, 128, 32),
+            probe.MeasureDecode("small", shape, KvElementType.F32, 128, 2, setBytes: 1 << 16),
+            probe.MeasureDecode("small", shape, KvElementType.BF16, 128, 2, setBytes: 1 << 16),
+            probe.MeasureDecode("small", shape, KvElementType.Q8, 128, 2, setBytes: 1 << 16),
             probe.MeasureProduct(TensorType.Q8_0, 64, 64, 2, "small", setBytes: 1 << 16),
             probe.MeasureProduct(TensorType.Int4Group32, 64, 64, 1, "small", setBytes: 1 << 16),
             probe.MeasureProduct(TensorType.F32, 64, 64, 40, "small", setBytes: 1),
@@ -31,22 +33,22 @@ internal sealed class KernelProbeTests
         Assert.That(measurements.Select(m => m.GbPerS), Is.All.Positive);
         Assert.That(measurements.Select(m => m.ShareOfRoofline), Is.All.Positive);
         Assert.That(measurements[0].Name, Is.EqualTo("prefill attention fp32, context 128, 32 rows, small"));
-        Assert.That(measurements[5].Name, Is.EqualTo("product Int4Group32, 1 x 64 x 64, small"));
+        Assert.That(measurements[6].Name, Is.EqualTo("product Int4Group32, 1 x 64 x 64, small"));
 
-        Assert.That(measurements[7].Name, Is.EqualTo("product Int4Group32 repacked, 1 x 64 x 64, small"));
+        Assert.That(measurements[8].Name, Is.EqualTo("product Int4Group32 repacked, 1 x 64 x 64, small"));
 
         // A product of one row reads 18 bytes for 32 weights, inputs and outputs beside them.
         var (input, output) = (64, 64);
         Assert.That(
-            measurements[5].GbPerS / measurements[5].Gflops,
+            measurements[6].GbPerS / measurements[6].Gflops,
             Is.EqualTo(((18.0 / 32 * input * output) + (4 * (input + output))) / (2.0 * input * output)).Within(1e-6));
 
         // The same work, and less than three quarters of the bytes where the processor can have it so.
         if (NarrowBf16Format.IsSupported(probe.Path))
         {
             Assert.That(
-                measurements[9].GbPerS / measurements[9].Gflops,
-                Is.LessThan(0.75 * measurements[8].GbPerS / measurements[8].Gflops));
+                measurements[10].GbPerS / measurements[10].Gflops,
+                Is.LessThan(0.75 * measurements[9].GbPerS / measurements[9].Gflops));
         }
     }
 
@@ -79,6 +81,7 @@ internal sealed class KernelProbeTests
         Assert.That(names, Is.Unique);
         Assert.That(names, Has.Some.EqualTo("product Q8_0, 1 x 7168 x 2048, kimi-k2 expert"));
         Assert.That(names, Has.Some.EqualTo("decode attention bf16, context 8192, 8 rows, kimi-k2"));
+        Assert.That(names, Has.Some.EqualTo("decode attention q8, context 8192, 1 rows, kimi-k2"));
         Assert.That(names.Count(name => name.StartsWith("product", StringComparison.Ordinal)), Is.EqualTo(3 * 9 * 4));
     }
 

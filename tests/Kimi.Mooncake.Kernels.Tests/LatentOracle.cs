@@ -28,14 +28,21 @@ internal static class LatentOracle
     /// <summary>Advances a maximum and a sum by a tile; the weights, and the factor of what was before.</summary>
     internal static (ushort[] Weights, float Rescale) Weigh(float[] scores, float scale, ref float max, ref float sum)
     {
+        var (weights, rescale) = Advance(scores, scale, ref max, ref sum);
+        return (
+            [.. weights.Select(weight => weight < MathF.Pow(2, -40) ? (ushort)0 : Bf16Chain.Round(weight))], rescale);
+    }
+
+    /// <summary>The same with weights as they are before they are rounded.</summary>
+    internal static (float[] Weights, float Rescale) Advance(float[] scores, float scale, ref float max, ref float sum)
+    {
         var (before, lanes, odd) = (max, new float[Lanes], new float[Lanes]);
         max = MathF.Max(max, scores.Max() * scale);
-        var weights = new ushort[scores.Length];
+        var weights = new float[scores.Length];
         for (var key = 0; key < scores.Length; key++)
         {
-            var weight = Power(MathF.FusedMultiplyAdd(scores[key], scale, -max));
-            (key / Lanes % 2 == 0 ? lanes : odd)[key % Lanes] += weight;
-            weights[key] = weight < MathF.Pow(2, -40) ? (ushort)0 : Bf16Chain.Round(weight);
+            weights[key] = Power(MathF.FusedMultiplyAdd(scores[key], scale, -max));
+            (key / Lanes % 2 == 0 ? lanes : odd)[key % Lanes] += weights[key];
         }
 
         for (var lane = 0; lane < Lanes; lane++)

@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using Kimi.Mooncake.Core;
 using Kimi.Mooncake.Kernels.Cpu.Absorbed;
 using Kimi.Mooncake.Kernels.Cpu.Amx;
 using Kimi.Mooncake.Kernels.Cpu.Bf16;
@@ -23,7 +24,8 @@ public sealed class CpuKernels : IKernels
     private readonly Bf16Kernels? _bf16;
     private readonly NarrowBf16Packer? _narrow;
     private readonly Bf16PrefillAttention? _bf16Prefill;
-    private readonly Bf16DecodeAttention? _bf16Decode;
+    private readonly AbsorbedAttention? _bf16Decode;
+    private readonly AbsorbedAttention? _byteDecode;
 
     /// <summary>Starts the threads.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of its range.</exception>
@@ -45,6 +47,7 @@ public sealed class CpuKernels : IKernels
 
         // First, as it can fail: nothing else holds threads yet.
         var latent = options.Arithmetic == CpuArithmetic.Fast ? new LatentKernels(options.Path) : null;
+        var bytes = latent is null ? null : new ByteKernels(options.Path);
         _bf16 = latent is null ? null : new Bf16Kernels(options.Path);
         Options = options;
         _budget = new PackBudget(options.PackBytesMax);
@@ -60,7 +63,8 @@ public sealed class CpuKernels : IKernels
         {
             _narrow = new NarrowBf16Packer(Team, _bf16!, _repacked);
             _bf16Prefill = new Bf16PrefillAttention(Team, _bf16!);
-            _bf16Decode = new Bf16DecodeAttention(Team, latent);
+            _bf16Decode = new AbsorbedAttention(Team, new LatentTiles(latent));
+            _byteDecode = new AbsorbedAttention(Team, new ByteTiles(bytes!));
         }
     }
 
@@ -241,7 +245,8 @@ public sealed class CpuKernels : IKernels
         KernelArguments.CheckDecode(panels.Shape, kv, layer, blockTables, rows, q, output);
         if (panels is RoundedAttentionWeight rounded)
         {
-            _bf16Decode!.Run(rounded, kv, layer, blockTables, rows, q, output);
+            var decode = kv.Layout.ElementType == KvElementType.Q8 ? _byteDecode! : _bf16Decode!;
+            decode.Run(rounded, kv, layer, blockTables, rows, q, output);
         }
         else
         {
@@ -260,6 +265,7 @@ public sealed class CpuKernels : IKernels
         _bf16Prefill?.Dispose();
         _decode.Dispose();
         _bf16Decode?.Dispose();
+        _byteDecode?.Dispose();
         _narrow?.Dispose();
         _repacked.Dispose();
     }

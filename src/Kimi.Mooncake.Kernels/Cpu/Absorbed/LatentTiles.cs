@@ -1,54 +1,12 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 using Kimi.Mooncake.Core;
 
 namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
 
-/// <summary>A tile of a row's context for some groups of eight heads, whose state it advances.</summary>
-internal unsafe ref struct LatentTile
+/// <summary>Tiles in bfloat16: cached rows are read where they lie if the pool holds it.</summary>
+internal sealed unsafe class LatentTiles(LatentKernels kernels) : KeyTiles
 {
-    internal PagedKvMemory Kv;
-    internal int Layer;
-    internal int* Table;
-
-    /// <summary>Bytes of a cached row.</summary>
-    internal long RowBytes;
-
-    /// <summary>First position, a multiple of the tile's size.</summary>
-    internal int Start;
-
-    /// <summary>Keys, at most a tile's.</summary>
-    internal int Count;
-
-    /// <summary>Block table and first position of the tile that this thread will probably work on next.</summary>
-    internal int* NextTable;
-    internal int NextStart;
-
-    /// <summary>Its keys; 0 if there is none.</summary>
-    internal int NextCount;
-
-    /// <summary>Rows of bfloat16, zeros behind the values.</summary>
-    internal ushort* Queries;
-    internal int QueryStride;
-
-    /// <summary>Values of the latent.</summary>
-    internal int Latents;
-    internal int Groups;
-
-    /// <summary>Factor of the scores times the base-2 logarithm of e.</summary>
-    internal float Scale;
-    internal float* Sums;
-    internal int SumStride;
-    internal float* Maxima;
-    internal float* WeightSums;
-    internal float* Scratch;
-}
-
-/// <summary>One tile of keys after another: scores, softmax, weighted sums of latents.</summary>
-internal sealed unsafe class LatentTiles(LatentKernels kernels)
-{
-    private const int TileKeys = LatentKernels.TileKeys;
-    private const int Group = LatentKernels.Heads;
+    private const int Group = Heads;
 
     // Room for three scores too many, and off each other's cache sets.
     private const int ScoreStride = TileKeys + 32;
@@ -58,52 +16,42 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
 
     // A tile has as many runs as it has blocks, and one for its last row if that has no partner.
     private const int RunsMax = (TileKeys / KvLayout.BlockTokensMin) + 1;
-    private const int LineBytes = 64;
 
-    /// <summary>The products.</summary>
-    internal LatentKernels Kernels => kernels;
+    internal override long QueryGroupBytes(KvLayout layout) => (long)Group * Stride(layout) * sizeof(ushort);
 
-    /// <summary>Values of working memory that a tile needs.</summary>
-    internal static long ScratchValues(int queryStride) =>
-        ScoreValues + WeightValues + RescaleValues + ((long)TileKeys * queryStride / 2);
+    internal override int SumStride(KvLayout layout) => Padded(layout.LatentRank);
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static int Padded(int values) =>
-        checked((values + LatentKernels.StepValues - 1) / LatentKernels.StepValues * LatentKernels.StepValues);
+    internal override long ScratchValues(KvLayout layout, int groups) =>
+        ScoreValues + WeightValues + RescaleValues + ((long)TileKeys * Stride(layout) / 2);
 
-    /// <summary>Brings a share of a tile that is not decoded near: rows of each block.</summary>
-    /// <param name="tile">Whose next tile is meant.</param>
-    /// <param name="share">Which share.</param>
-    /// <param name="shares">How many.</param>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void BringNear(in LatentTile tile, int share, int shares)
+    internal override void EncodeQuery(KvLayout layout, float* latent, float* rope, byte* group, int head)
     {
-        var (first, end) = (tile.NextCount * share / shares, tile.NextCount * (share + 1) / shares);
-        for (var key = first; key < end && Sse.IsSupported; key++)
-        {
-            var row = Row(tile, tile.NextTable, tile.NextStart + key);
-            for (var offset = 0L; offset < tile.RowBytes; offset += LineBytes)
-            {
-                Sse.Prefetch1(row + offset);
-            }
-        }
+        var (stride, latents) = (Stride(layout), layout.LatentRank);
+        var target = (ushort*)group + ((long)head * stride);
+        ActivationRows.EncodeBf16(latent, latents, target, latents);
+        ActivationRows.EncodeBf16(rope, layout.RopeDimension, target + latents, stride - latents);
     }
 
-    /// <summary>Advances the state of all heads by a tile.</summary>
+    internal override void ClearQuery(KvLayout layout, byte* group, int head) =>
+        new Span<ushort>((ushort*)group + ((long)head * Stride(layout)), Stride(layout)).Clear();
+
+    internal override void CopyOrdered(float* sums, float* target, int count) =>
+        kernels.CopyOrdered(sums, target, count);
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal void Attend(in LatentTile tile)
+    internal override void Attend(in LatentTile tile)
     {
         var runs = stackalloc LatentRun[RunsMax];
         var rows = stackalloc int[RunsMax];
         var decoded = IsInPlace(tile)
             ? null
             : (ushort*)(tile.Scratch + ScoreValues + WeightValues + RescaleValues);
-        var stride = decoded == null ? tile.RowBytes : (long)tile.QueryStride * sizeof(ushort);
+        var stride = decoded == null ? tile.RowBytes : (long)Stride(tile.Kv.Layout) * sizeof(ushort);
         var runCount = CutBlocks(tile, decoded, runs, rows);
         var exponent = LatentChains.ExponentMax;
         for (var run = 0; run < runCount; run++)
         {
-            exponent = Math.Min(exponent, kernels.Exponent(runs[run].First, stride, rows[run], tile.QueryStride));
+            exponent = Math.Min(exponent, kernels.Exponent(runs[run].First, stride, rows[run], Stride(tile.Kv.Layout)));
         }
 
         var sumRuns = Pair(runs, rows, runCount, stride);
@@ -128,15 +76,16 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static bool IsInPlace(in LatentTile tile) => tile.Kv.Layout.ElementType == KvElementType.BF16
-        && tile.Kv.Layout.ValuesPerTokenAndLayer == tile.QueryStride;
+    private static int Padded(int values) =>
+        checked((values + LatentKernels.StepValues - 1) / LatentKernels.StepValues * LatentKernels.StepValues);
+
+    /// <summary>Values of a query, and of a decoded row: zeros behind the last.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int Stride(KvLayout layout) => Padded(layout.ValuesPerTokenAndLayer);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static byte* Row(in LatentTile tile, int* table, int position)
-    {
-        var (block, token) = Math.DivRem(position, tile.Kv.Layout.BlockTokens);
-        return tile.Kv.RowPointer(table[block], tile.Layer, token);
-    }
+    private static bool IsInPlace(in LatentTile tile) => tile.Kv.Layout.ElementType == KvElementType.BF16
+        && tile.Kv.Layout.ValuesPerTokenAndLayer == Stride(tile.Kv.Layout);
 
     /// <summary>A run for each block: in place, or made bfloat16. Each brings as much of the next tile near.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -149,7 +98,7 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
             var first = Row(tile, tile.Table, tile.Start + key);
             if (decoded != null)
             {
-                first = Decode(tile, first, rows[run], decoded + ((long)key * tile.QueryStride));
+                first = Decode(tile, first, rows[run], decoded + ((long)key * Stride(tile.Kv.Layout)));
             }
 
             runs[run] = new LatentRun { First = first, Ahead = first };
@@ -169,7 +118,7 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
     /// <summary>Steps of both products over rows of a run, for all groups.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static long Steps(in LatentTile tile, int rows) => tile.Groups
-        * (LatentKernels.ScoreSteps(rows, tile.QueryStride / LatentKernels.StepValues)
+        * (LatentKernels.ScoreSteps(rows, Stride(tile.Kv.Layout) / LatentKernels.StepValues)
             + ((rows + 1) / 2 * (tile.SumStride / LatentKernels.StepValues)));
 
     /// <summary>Rows of a block made bfloat16.</summary>
@@ -179,9 +128,9 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
         var values = tile.Kv.Layout.ValuesPerTokenAndLayer;
         for (var key = 0; key < count; key++)
         {
-            var target = decoded + ((long)key * tile.QueryStride);
+            var target = decoded + ((long)key * Stride(tile.Kv.Layout));
             KvRows.ToBf16(tile.Kv.Layout, stored + (key * tile.RowBytes), target);
-            new Span<ushort>(target + values, tile.QueryStride - values).Clear();
+            new Span<ushort>(target + values, Stride(tile.Kv.Layout) - values).Clear();
         }
 
         return (byte*)decoded;
@@ -218,9 +167,9 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
     private void Score(
         in LatentTile tile, int group, LatentRun* runs, int* rows, int runCount, long stride, int exponent)
     {
-        var queries = tile.Queries + ((long)group * Group * tile.QueryStride);
-        var queryStride = (long)tile.QueryStride * sizeof(ushort);
-        var queryExponent = kernels.Exponent((byte*)queries, queryStride, Group, tile.QueryStride);
+        var queries = (ushort*)tile.Queries + ((long)group * Group * Stride(tile.Kv.Layout));
+        var queryStride = (long)Stride(tile.Kv.Layout) * sizeof(ushort);
+        var queryExponent = kernels.Exponent((byte*)queries, queryStride, Group, Stride(tile.Kv.Layout));
         var scores = tile.Scratch;
         for (var run = 0; run < runCount; run++)
         {
@@ -231,7 +180,7 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
                     QueryStrideBytes = queryStride,
                     Keys = runs[run].First,
                     KeyStrideBytes = stride,
-                    Steps = tile.QueryStride / LatentKernels.StepValues,
+                    Steps = Stride(tile.Kv.Layout) / LatentKernels.StepValues,
                     Scores = scores,
                     ScoreStrideBytes = ScoreStride * sizeof(float),
                     Ahead = runs[run].Ahead,
@@ -239,7 +188,7 @@ internal sealed unsafe class LatentTiles(LatentKernels kernels)
                 },
                 rows[run], queryExponent, exponent);
             scores += rows[run];
-            runs[run].Ahead += LatentKernels.ScoreSteps(rows[run], tile.QueryStride / LatentKernels.StepValues)
+            runs[run].Ahead += LatentKernels.ScoreSteps(rows[run], Stride(tile.Kv.Layout) / LatentKernels.StepValues)
                 * runs[run].AheadStepBytes;
         }
     }

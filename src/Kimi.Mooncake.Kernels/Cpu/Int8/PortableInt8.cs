@@ -93,7 +93,7 @@ internal sealed unsafe class PortableInt8(TileFormat format) : Int8Kernel
 
     /// <summary>Four unsigned bytes of each lane by four signed ones.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<int> Dot(Vector512<ushort> weights, Vector512<short> even, Vector512<short> odd)
+    internal static Vector512<int> Dot(Vector512<ushort> weights, Vector512<short> even, Vector512<short> odd)
     {
         var evenWeights = (weights & Vector512.Create((ushort)0xff)).AsInt16();
         var oddWeights = (weights >>> 8).AsInt16();

@@ -3,15 +3,15 @@ using System.Runtime.Intrinsics;
 namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
 
 /// <summary>
-/// Attention of single rows in the absorbed form with products in bfloat16 and sums in single precision. Queries are
-/// rounded once they are in the latent space; cached rows are read where they lie if the pool holds bfloat16; the
-/// weights of a tile are rounded, and zero below 2^-40 of the greatest. A row's context is cut into ranges that are
-/// worked on side by side, where there are few of them by groups of heads too; results are merged in ascending order.
+/// Attention of single rows in the absorbed form with rounded products, in bfloat16 or bytes as its tiles have it.
+/// Queries are rounded once they are in the latent space, the weights of a tile as well. A row's context is cut into
+/// ranges that are worked on side by side, where there are few of them by groups of heads too; results are merged in
+/// ascending order.
 /// </summary>
-internal sealed unsafe class Bf16DecodeAttention : IDisposable
+internal sealed unsafe class AbsorbedAttention : IDisposable
 {
     private const int Lanes = MicroKernels.Lanes;
-    private const int Group = LatentKernels.Heads;
+    private const int Group = KeyTiles.Heads;
 
     // Work is given in multiply-adds of single precision; bfloat16 takes a quarter of their time.
     private const int WorkShare = 4;
@@ -20,7 +20,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
     private const int StrideValues = 32;
 
     private readonly WorkerTeam _team;
-    private readonly LatentTiles _tiles;
+    private readonly KeyTiles _tiles;
     private readonly TeamTask _absorb;
     private readonly TeamTask _attend;
     private readonly TeamTask _raise;
@@ -41,17 +41,17 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
     private float _scale;
     private int _groups;
     private int _splits;
-    private int _queryStride;
+    private long _groupBytes;
     private int _sumStride;
-    private ushort* _queries;
+    private byte* _queries;
     private float* _partials;
     private float* _members;
     private long _memberStride;
 
-    internal Bf16DecodeAttention(WorkerTeam team, LatentKernels kernels)
+    internal AbsorbedAttention(WorkerTeam team, KeyTiles tiles)
     {
         _team = team;
-        _tiles = new LatentTiles(kernels);
+        _tiles = tiles;
         _inputs = [.. Enumerable.Range(0, team.MemberCount).Select(_ => new ActivationRows())];
         _absorb = AbsorbTask;
         _attend = AttendTask;
@@ -76,8 +76,8 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         _scale = (float)(_shape.Scale / Math.Log(2));
         _ranges.Cut(rows);
         _groups = (_shape.HeadCount + Group - 1) / Group;
-        _queryStride = LatentTiles.Padded(_shape.LatentRank + _shape.RopeDimension);
-        _sumStride = LatentTiles.Padded(_shape.LatentRank);
+        _groupBytes = _tiles.QueryGroupBytes(kv.Layout);
+        _sumStride = _tiles.SumStride(kv.Layout);
         _splits = _ranges.Parts(_groups, _team.MemberCount);
         TakeScratch(rows.Length);
         fixed (int* tables = blockTables)
@@ -118,14 +118,14 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         // Latents of a head's rows, and outputs where they do not fit where they belong.
         var values = (long)rows * (_sumStride + _weight.RaisedColumns);
         _memberStride = Math.Max(
-            _weight.AbsorbedScratchValues + _sumStride + values, LatentTiles.ScratchValues(_queryStride));
+            _weight.AbsorbedScratchValues + _sumStride + values, _tiles.ScratchValues(_kv.Layout, _groups));
         _memberStride = (_memberStride + StrideValues - 1) / StrideValues * StrideValues;
-        _queries = (ushort*)_queryScratch.Take((long)rows * PaddedHeads * _queryStride / 2);
+        _queries = (byte*)_queryScratch.Take(rows * _groups * _groupBytes / sizeof(float));
         _partials = _partialScratch.Take(_ranges.Count * PartialStride);
         _members = _memberScratch.Take(_team.MemberCount * _memberStride);
     }
 
-    private ushort* Queries(int row, int head) => _queries + ((((long)row * PaddedHeads) + head) * _queryStride);
+    private byte* Queries(int row, int group) => _queries + ((((long)row * _groups) + group) * _groupBytes);
 
     /// <summary>All rows' queries of a head in the latent space, the rotated part behind, rounded; zeros.</summary>
     private void AbsorbTask(int head, int member)
@@ -135,13 +135,13 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         {
             for (var row = 0; row < _q.Rows; row++)
             {
-                new Span<ushort>(Queries(row, head), _queryStride).Clear();
+                _tiles.ClearQuery(_kv.Layout, Queries(row, head / Group), head % Group);
             }
 
             return;
         }
 
-        var (nope, latent, rope) = (_shape.NopeDimension, _shape.LatentRank, _shape.RopeDimension);
+        var nope = _shape.NopeDimension;
         var latents = _members + (member * _memberStride);
         var q = _q.ColumnSlice(head * _shape.QueryDimension, _shape.QueryDimension);
         _weight.Absorb(
@@ -149,10 +149,9 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
             AfterAbsorbed(head));
         for (var row = 0; row < _q.Rows; row++)
         {
-            var target = Queries(row, head);
-            ActivationRows.EncodeBf16(latents + ((long)row * _sumStride), latent, target, latent);
-            ActivationRows.EncodeBf16(
-                q.Data + ((long)row * q.Stride) + nope, rope, target + latent, _queryStride - latent);
+            _tiles.EncodeQuery(
+                _kv.Layout, latents + ((long)row * _weight.AbsorbedColumns), q.Data + ((long)row * q.Stride) + nope,
+                Queries(row, head / Group), head % Group);
         }
     }
 
@@ -167,7 +166,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
         {
             var tile = new LatentTile { Kv = _kv, Layer = _layer, RowBytes = _kv.Layout.BytesPerTokenAndLayer };
             SetNext(ref tile, task);
-            LatentTiles.BringNear(tile, share, shares);
+            KeyTiles.BringNear(tile, share, shares);
         }
     }
 
@@ -194,9 +193,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
             Layer = _layer,
             RowBytes = _kv.Layout.BytesPerTokenAndLayer,
             Table = _tables + _rows[row].TableOffset,
-            Queries = Queries(row, first * Group),
-            QueryStride = _queryStride,
-            Latents = _shape.LatentRank,
+            Queries = Queries(row, first),
             Groups = end - first,
             Scale = _scale,
             Sums = partial + ((long)first * Group * _sumStride),
@@ -205,9 +202,9 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
             WeightSums = maxima + PaddedHeads + (first * Group),
             Scratch = _members + (member * _memberStride),
         };
-        for (; start < rangeEnd; start += LatentKernels.TileKeys)
+        for (; start < rangeEnd; start += KeyTiles.TileKeys)
         {
-            (tile.Start, tile.Count) = (start, Math.Min(LatentKernels.TileKeys, rangeEnd - start));
+            (tile.Start, tile.Count) = (start, Math.Min(KeyTiles.TileKeys, rangeEnd - start));
             SetNext(ref tile, row, start + tile.Count, rangeEnd);
             if (tile.NextCount == 0)
             {
@@ -232,7 +229,7 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
     {
         tile.NextTable = _tables + _rows[row].TableOffset;
         tile.NextStart = start;
-        tile.NextCount = Math.Min(LatentKernels.TileKeys, end - start);
+        tile.NextCount = Math.Min(KeyTiles.TileKeys, end - start);
     }
 
     /// <summary>All rows' results of a head: ranges merged, then raised from the latent space.</summary>
@@ -316,6 +313,6 @@ internal sealed unsafe class Bf16DecodeAttention : IDisposable
             (Vector512.Load(merged + j) / Vector512.Create(sum)).Store(merged + j);
         }
 
-        _tiles.Kernels.CopyOrdered(merged, ordered, _sumStride);
+        _tiles.CopyOrdered(merged, ordered, _sumStride);
     }
 }
