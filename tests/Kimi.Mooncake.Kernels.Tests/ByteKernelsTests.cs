@@ -149,7 +149,7 @@ internal sealed unsafe class ByteKernelsTests
         const int BatchBytes = 2 * ByteRows.GroupBytes;
         const int BatchUnits = 2 * ByteRows.Count;
         using var tensors = new TestTensors(keys + rows + batches);
-        var latents = new byte[keys * GroupValues];
+        var latents = new byte[(keys + 1) * GroupValues];
         var weights = new byte[batches * BatchBytes];
         Array.ForEach([latents, weights], bytes => Fill(tensors, bytes));
         var units = Values(tensors, batches * BatchUnits);
@@ -159,13 +159,20 @@ internal sealed unsafe class ByteKernelsTests
         var offsets = Enumerable.Range(0, batches * ByteRows.Count)
             .Select(row => (long)row * GroupValues * sizeof(float)).ToArray();
         using var turned = new NativeBuffer(2 * ByteTileShape.HalfGroupBytes);
+        using var next = new NativeBuffer(2 * ByteTileShape.HalfGroupBytes);
 
         // Act
         fixed (byte* l = latents, w = weights)
         fixed (float* u = units, r = rescale, s = sums)
         fixed (long* o = offsets)
         {
-            ByteTurning.TurnLatents(l, GroupValues, keys, turned.Pointer);
+            var runs = stackalloc RowRun[KeyTiles.TileKeys / ByteTurning.Keys];
+            for (var run = 0; run < keys / ByteTurning.Keys; run++)
+            {
+                runs[run] = new RowRun { First = l + (run * ByteTurning.Keys * GroupValues), Stride = GroupValues };
+            }
+
+            ByteTurning.TurnLatents(runs, keys, 0, turned.Pointer);
             new ByteKernels(path).Sum(
                 new ByteSums
                 {
@@ -178,6 +185,9 @@ internal sealed unsafe class ByteKernelsTests
                     Batches = rows == ByteRows.Count ? batches : 1,
                     BatchBytes = BatchBytes,
                     Quads = keys / ByteTileShape.QuadKeys,
+                    NextRuns = runs,
+                    NextOffset = 64,
+                    NextLatents = next.Pointer,
                 },
                 rows);
         }
@@ -199,6 +209,7 @@ internal sealed unsafe class ByteKernelsTests
         }
 
         Assert.That(sums[(end * GroupValues)..], Is.EqualTo(before[(end * GroupValues)..]));
+        AssertTurned(latents, keys, GroupValues, next.Pointer);
     }
 
     [Test]
@@ -213,12 +224,27 @@ internal sealed unsafe class ByteKernelsTests
         fixed (byte* r = rows, a = actual, e = expected)
         {
             ByteTurning.InterleaveByQuarters(r, 80, a);
-            ByteTurning.TurnLatents(r, 80, 4, e);
+            ByteTurning.Interleave(r, 80, e);
         }
 
         Assert.That(actual, Is.EqualTo(expected));
         Assert.That(actual[..8], Is.EqualTo(
             new[] { rows[0], rows[80], rows[160], rows[240], rows[1], rows[81], rows[161], rows[241] }));
+    }
+
+    /// <summary>Of 64 latents, the i-th vector has those of places 4 i to 4 i + 3 of each 16, four keys to a word.</summary>
+    private static void AssertTurned(byte[] rows, int keys, int offset, byte* turned)
+    {
+        for (var key = 0; key < keys; key++)
+        {
+            for (var i = 0; i < GroupValues; i++)
+            {
+                var (half, vector) = (i / 8 % 2, i / 4 % 2);
+                var at = (half * ByteTileShape.HalfGroupBytes) + (key / 4 * ByteTileShape.StepBytes) + (vector * 64)
+                    + (i / 16 * 16) + (i % 4 * 4) + (key % 4);
+                Assert.That(turned[at], Is.EqualTo(rows[offset + (key * GroupValues) + i]), $"key {key}, latent {i}");
+            }
+        }
     }
 
     private static float[] Ordered(InstructionPath path, float[] sums, int row)

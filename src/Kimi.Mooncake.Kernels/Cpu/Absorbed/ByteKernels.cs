@@ -100,6 +100,13 @@ internal unsafe struct ByteSums
     internal long Quads;
     internal byte* Ahead;
     internal long AheadStepBytes;
+
+    /// <summary>Rows of which other latents are to be turned meanwhile; null for none.</summary>
+    internal RowRun* NextRuns;
+
+    /// <summary>Where these begin in a row, and where they go.</summary>
+    internal long NextOffset;
+    internal byte* NextLatents;
 }
 
 /// <summary>
@@ -218,7 +225,7 @@ internal sealed unsafe class ByteKernels
         return (int)call.LowRows;
     }
 
-    /// <summary>Adds rows' weighted sums of 64 latents.</summary>
+    /// <summary>Adds rows' weighted sums of 64 latents, and turns those that come next.</summary>
     /// <param name="call">What to sum.</param>
     /// <param name="rows">Rows of each batch: 8, or the first 4.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -227,14 +234,22 @@ internal sealed unsafe class ByteKernels
         if (_sums is not null)
         {
             (rows == ByteRows.Few ? _fewSums! : _sums).Call(&call);
+            return;
         }
-        else if (_hasVnni)
+
+        if (_hasVnni)
         {
             ByteChains.Sum<VnniDot>(call, rows);
         }
         else
         {
             ByteChains.Sum<PortableDot>(call, rows);
+        }
+
+        if (call.NextRuns != null)
+        {
+            ByteTurning.TurnLatents(
+                call.NextRuns, (int)call.Quads * ByteTileShape.QuadKeys, call.NextOffset, call.NextLatents);
         }
     }
 }

@@ -19,7 +19,7 @@ internal readonly unsafe struct BytePlaces
     {
         var (heads, rows) = (headGroups * KeyTiles.Heads, headGroups * shape.Groups);
         Turned = scratch;
-        Scores = (float*)(scratch + Math.Max(shape.PairBytes, 2 * ByteTileShape.HalfGroupBytes));
+        Scores = (float*)(scratch + Math.Max(shape.PairBytes, 4 * ByteTileShape.HalfGroupBytes));
         KeyScales = Scores + (headGroups * HeadGroupScores);
         GroupScales = KeyScales + (shape.Groups * KeyTiles.TileKeys);
         Units = GroupScales + Whole(shape.Groups);

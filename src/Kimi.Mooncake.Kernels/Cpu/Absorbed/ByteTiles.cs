@@ -225,24 +225,26 @@ internal sealed unsafe class ByteTiles(ByteKernels kernels) : KeyTiles
         return lowRows;
     }
 
+    /// <summary>Where a group's latents are turned to: not where those of the group before are.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static byte* TurnedLatents(in BytePlaces places, int group) =>
+        places.Turned + (group % 2 * 2 * ByteTileShape.HalfGroupBytes);
+
     /// <summary>All heads' sums of 64 latents.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Sum(
         in LatentTile tile, in ByteTileShape shape, in BytePlaces places, int group, int lowRows, ref AheadRuns ahead)
     {
         var end = (tile.Count + ByteTileShape.PairKeys - 1) / ByteTileShape.PairKeys * ByteTileShape.PairKeys;
-        for (var key = 0; key < end; key += ByteTurning.Keys)
+        if (group == 0)
         {
-            var run = places.Runs + (key / ByteTurning.Keys);
-            ByteTurning.TurnLatents(
-                run->First + shape.HeaderBytes + (group * ByteTileShape.GroupValues), run->Stride, ByteTurning.Keys,
-                places.Turned + (key / ByteTileShape.QuadKeys * ByteTileShape.StepBytes));
+            ByteTurning.TurnLatents(places.Runs, end, shape.HeaderBytes, places.Turned);
         }
 
         var quads = end / ByteTileShape.QuadKeys;
         var call = new ByteSums
         {
-            Latents = places.Turned,
+            Latents = TurnedLatents(places, group),
             Weights = places.Weights + (group * ByteRows.GroupBytes),
             Units = places.Units + (group * ByteRows.Count),
             Rescale = places.Rescale,
@@ -253,12 +255,20 @@ internal sealed unsafe class ByteTiles(ByteKernels kernels) : KeyTiles
             Quads = quads,
         };
         call.Ahead = ahead.Next(tile, 2 * tile.Groups * quads, out call.AheadStepBytes);
+        if (group + 1 < shape.Groups)
+        {
+            call.NextRuns = places.Runs;
+            call.NextOffset = shape.HeaderBytes + ((group + 1) * ByteTileShape.GroupValues);
+            call.NextLatents = TurnedLatents(places, group + 1);
+        }
+
         kernels.Sum(call, ByteRows.Count);
         if (lowRows == 0)
         {
             return;
         }
 
+        call.NextRuns = null;
         call.Ahead = places.Turned;
         call.AheadStepBytes = 0;
         call.Weights = places.LowWeights + (group * ByteRows.GroupBytes);

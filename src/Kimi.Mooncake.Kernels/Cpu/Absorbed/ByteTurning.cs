@@ -120,15 +120,19 @@ internal static unsafe class ByteTurning
             .Xor(bias));
     }
 
-    /// <summary>Turns 64 latents of rows, four at a time, for sums.</summary>
+    /// <summary>Turns 64 latents of rows, a multiple of 16, for sums.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void TurnLatents(byte* latents, long stride, int rows, byte* target)
+    internal static void TurnLatents(RowRun* runs, int rows, long offset, byte* target)
     {
-        for (var row = 0; row < rows; row += ByteTileShape.QuadKeys)
+        for (var run = 0; run < rows / Keys; run++)
         {
-            Interleave(latents, stride, target);
-            latents += ByteTileShape.QuadKeys * stride;
-            target += ByteTileShape.StepBytes;
+            var latents = runs[run].First + offset;
+            for (var row = 0; row < Keys; row += ByteTileShape.QuadKeys)
+            {
+                Interleave(latents, runs[run].Stride, target);
+                latents += ByteTileShape.QuadKeys * runs[run].Stride;
+                target += ByteTileShape.StepBytes;
+            }
         }
     }
 
@@ -172,7 +176,7 @@ internal static unsafe class ByteTurning
 
     /// <summary>64 latents of four keys to four vectors.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Interleave(byte* rows, long stride, byte* target)
+    internal static void Interleave(byte* rows, long stride, byte* target)
     {
         if (Avx512BW.IsSupported)
         {
