@@ -56,9 +56,9 @@ internal sealed class PanelTasksTests
 
         tasks.Share(panels: 3, panelsMax: 8);
 
-        Assert.That(Enumerable.Range(0, tasks.Count).Select(tasks.PanelsOf), Is.EqualTo((int[])[1, 0, 1, 1]));
+        Assert.That(Enumerable.Range(0, tasks.Count).Select(tasks.PanelsOf), Is.EqualTo((int[])[1, 1, 1, 0]));
         var ends = Enumerable.Range(0, tasks.Count).Select(tasks.EndsShare);
-        Assert.That(ends, Is.EqualTo((bool[])[true, true, false, true]));
+        Assert.That(ends, Is.EqualTo((bool[])[false, true, true, true]));
     }
 
     [Test]

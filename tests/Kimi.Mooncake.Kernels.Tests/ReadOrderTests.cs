@@ -40,6 +40,33 @@ internal sealed unsafe class ReadOrderTests
     }
 
     [Test]
+    public void After_MemberWithoutPartInTheNextJob_IsWhereItBeginsTheOneBehind()
+    {
+        var (order, jobs) = (new ReadOrder(Members), new FirstReads?[3]);
+        Run(order, jobs, 0, 1, 2);
+        jobs[1]![1] = null;
+
+        order.Begin(ref jobs[0]);
+
+        Assert.That((long)order.After(0), Is.EqualTo(Address(1, 0)));
+        Assert.That((long)order.After(1), Is.EqualTo(Address(2, 1)));
+    }
+
+    [Test]
+    public void After_NextJobThatReadsSomethingElseEveryTime_IsNull()
+    {
+        var (order, jobs) = (new ReadOrder(Members), new FirstReads?[3]);
+        Run(order, jobs, 0, 1, 2);
+        jobs[1]![0] = null;
+        jobs[1]![1] = null;
+
+        order.Begin(ref jobs[0]);
+
+        Assert.That(order.After(0) == null);
+        Assert.That(order.After(1) == null);
+    }
+
+    [Test]
     public void Break_BetweenJobs_LeavesNoLinkFromOneToTheOther()
     {
         var (order, jobs) = (new ReadOrder(Members), new FirstReads?[2]);

@@ -74,7 +74,16 @@ internal sealed unsafe class MatMulJob : IDisposable
             _team.Run(_encode, encodeTasks, (long)x.Rows * x.Columns * EncodeWork);
         }
 
-        _team.Run(streams ? _stream : _multiply, streams ? _panels.Count : tasks, work);
+        if (streams)
+        {
+            // A single panel stays with the caller, while others bring near what comes next.
+            _team.Run(_stream, panels == 1 ? 1 : _panels.Count, work);
+        }
+        else
+        {
+            _team.Run(_multiply, tasks, work);
+        }
+
         KeepAlive(products);
     }
 
@@ -128,7 +137,9 @@ internal sealed unsafe class MatMulJob : IDisposable
         var reads = _parts[0].Weight.BeginReading(_team);
         for (var member = 0; member < _team.MemberCount; member++)
         {
-            reads[member] = Start(PanelTasks.ShareOf(member, _team.MemberCount, panels));
+            var first = PanelTasks.ShareOf(member, _team.MemberCount, panels);
+            var end = PanelTasks.ShareOf(member + 1, _team.MemberCount, panels);
+            reads[member] = first < end ? Start(first) : null;
         }
     }
 

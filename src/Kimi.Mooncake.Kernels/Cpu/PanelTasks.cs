@@ -33,7 +33,7 @@ internal sealed class PanelTasks(int members)
     internal bool EndsShare(int task) => _first[task + 1] == _first[(OwnerOf(task) + 1) * _perMember];
 
     /// <summary>Where a member's share of some panels begins; the next one's begins where it ends.</summary>
-    internal static int ShareOf(int member, int members, int panels) => (int)((long)panels * member / members);
+    internal static int ShareOf(int member, int members, int panels) => TeamBoard.FirstOf(member, members, panels);
 
     /// <summary>Panels of the next task of a share.</summary>
     /// <param name="left">Panels that are left of the share.</param>

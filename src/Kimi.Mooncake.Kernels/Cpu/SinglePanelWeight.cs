@@ -165,6 +165,8 @@ internal sealed unsafe class StoredWeight(in TensorData weight)
         }
     }
 
+    internal override byte* PanelStart(int panel) => _stored.At((long)panel * PanelColumns, 0);
+
     internal override float* Tile(int panel, int k, int count, float* scratch)
     {
         StoredTiles.Columns(

@@ -110,7 +110,7 @@ internal sealed unsafe class GateUpJob : IDisposable
         {
             ref readonly var task = ref _tasks[member * TasksOfMember];
             ref readonly var group = ref _groups[task.Group];
-            reads[member] = group.IsChosen ? null : group.Gate.PanelStart(task.Panel);
+            reads[member] = group.IsChosen || task.Panels == 0 ? null : group.Gate.PanelStart(task.Panel);
         }
     }
 
@@ -163,7 +163,8 @@ internal sealed unsafe class GateUpJob : IDisposable
         }
 
         var down = _groups[0].Down;
-        return down.PanelStart(PanelTasks.ShareOf(owner, _team.MemberCount, down.PanelCount));
+        var panel = PanelTasks.ShareOf(owner, _team.MemberCount, down.PanelCount);
+        return panel < down.PanelCount ? down.PanelStart(panel) : null;
     }
 
     private byte* GateOf(int index) => _groups[_tasks[index].Group].Gate.PanelStart(_tasks[index].Panel);

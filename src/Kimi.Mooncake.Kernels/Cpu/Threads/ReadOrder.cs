@@ -10,7 +10,7 @@ internal sealed unsafe class FirstReads(int members)
     /// <summary>The job that followed the last time; null where none did.</summary>
     internal FirstReads? Next { get; set; }
 
-    /// <summary>The address for a member; null where nobody can know it before.</summary>
+    /// <summary>The address for a member; null where it has no part, or nobody can know it before.</summary>
     internal byte* this[int member]
     {
         get => (byte*)_starts[member];
@@ -25,8 +25,8 @@ internal sealed unsafe class FirstReads(int members)
 /// </summary>
 internal sealed unsafe class ReadOrder(int members)
 {
-    // What memory brings a member in the time from one job to the next, with some to spare.
-    private const int WaitingBytes = 64 << 10;
+    // More than memory brings a member from one job to the next; what a router takes is enough for all of it.
+    private const int WaitingBytes = 128 << 10;
 
     // What the first products of the next job take from the first-level cache; the second one has room for the rest.
     private const int NearBytes = 24 << 10;
@@ -52,8 +52,20 @@ internal sealed unsafe class ReadOrder(int members)
     /// <summary>A job begins that takes longer than its reading: there is nothing to be asked for before it.</summary>
     internal void Break() => _current = null;
 
-    /// <summary>Where a member begins to read after the current job, if the order is that of the last time.</summary>
-    internal byte* After(int member) => _current?.Next is { } next ? next[member] : null;
+    /// <summary>
+    /// Where a member begins to read after the current job, if the order is that of the last time: in the next one, or
+    /// in the one behind where only others have a part in that.
+    /// </summary>
+    internal byte* After(int member)
+    {
+        if (_current?.Next is not { } next)
+        {
+            return null;
+        }
+
+        var isOthers = next[member] == null && next[0] != null;
+        return !isOthers ? next[member] : next.Next is { } behind ? behind[member] : null;
+    }
 
     /// <summary>For a member that has nothing to do: asks for what it reads next until a job begins.</summary>
     /// <param name="member">The member.</param>
