@@ -2,8 +2,8 @@ namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
 
 /// <summary>
 /// Up-projections for attention in bfloat16, which the expanded form reads where they are stored. The absorbed form
-/// multiplies with them as with any weight of their type; only a key projection that is <c>[nope][latent]</c> is decoded
-/// and multiplied with in single precision.
+/// multiplies with them as with any weight of their type; only a key projection that is <c>[nope][latent]</c> is
+/// decoded and multiplied with in single precision.
 /// </summary>
 internal sealed unsafe class RoundedAttentionWeight : PanelAttentionWeight
 {

@@ -8,7 +8,7 @@ internal unsafe struct NarrowBf16Product
     internal ushort* Left;
     internal long LeftStrideBytes;
     internal long Rows;
-    internal float* Result;
+    internal float* Results;
     internal long ResultStrideBytes;
 
     /// <summary>Blocks of the panel but the last ones: what is <see cref="Ahead"/> is fetched meanwhile.</summary>

@@ -172,7 +172,7 @@ internal static class NarrowBf16Routine
         c.test(Count, Count);
         c.jne(loop);
 
-        RoutineFrame.Load<NarrowBf16Product>(c, rax, nameof(NarrowBf16Product.Result));
+        RoutineFrame.Load<NarrowBf16Product>(c, rax, nameof(NarrowBf16Product.Results));
         for (var row = 0; row < rows; row++)
         {
             c.vmovups(__zmmword_ptr[rax], Sum(row, 0));

@@ -60,7 +60,7 @@ internal sealed unsafe class NarrowBf16Weight : Bf16PanelWeight
                 Left = left + (first * stride),
                 LeftStrideBytes = stride * sizeof(ushort),
                 Rows = Math.Min(NarrowBf16Routine.RowsMax, rows - first),
-                Result = y + (first * ldy),
+                Results = y + (first * ldy),
                 ResultStrideBytes = ldy * sizeof(float),
                 Count = count - last,
                 LastCount = last,
