@@ -2,7 +2,7 @@ using Kimi.Mooncake.Kernels.Cpu;
 
 namespace Kimi.Mooncake.Kernels.Tests;
 
-/// <summary>Before a job begins it is asked for what it read first the last time; results do not depend on it.</summary>
+/// <summary>Before a job begins, what it read first the last time is asked for; results do not change.</summary>
 internal sealed unsafe class ReadOrderTests
 {
     private const int Members = 2;
