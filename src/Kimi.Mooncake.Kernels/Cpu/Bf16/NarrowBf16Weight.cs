@@ -14,15 +14,22 @@ internal sealed unsafe class NarrowBf16Weight : Bf16PanelWeight
     private readonly RepackMemory.Piece _memory;
     private readonly long[] _starts;
 
+    // Kept here, as weights are many: each of those that lie between would come from memory, too.
+    private readonly byte* _panels;
+
     /// <param name="outputs">Outputs of the matrix.</param>
     /// <param name="inputs">Inputs of the matrix.</param>
     /// <param name="memory">The panels, one after another; given back with the weight.</param>
     /// <param name="starts">Where each panel begins, and where the last one ends.</param>
     /// <param name="kernels">Products.</param>
     internal NarrowBf16Weight(int outputs, int inputs, RepackMemory.Piece memory, long[] starts, Bf16Kernels kernels)
-        : base(outputs, inputs) => (_memory, _starts, _kernels) = (memory, starts, kernels);
+        : base(outputs, inputs)
+    {
+        (_memory, _starts, _kernels) = (memory, starts, kernels);
+        _panels = memory.Pointer;
+    }
 
-    internal override byte* PanelStart(int panel) => _memory.Pointer + _starts[panel];
+    internal override byte* PanelStart(int panel) => _panels + _starts[panel];
 
     internal override byte* Following(int panel) => PanelStart(panel + 1);
 
