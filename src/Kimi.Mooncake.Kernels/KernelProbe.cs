@@ -15,7 +15,8 @@ public sealed record KernelCase(string Name, Func<KernelMeasurement> Measure);
 /// expanded form are <c>2 * heads * (nope + rope + value)</c> for each pair of a query and a key that it sees and
 /// <c>2 * latent * heads * (nope + value)</c> for each key and value that is made; in the absorbed form
 /// <c>2 * heads * (2 * latent + rope)</c> for each pair and <c>2 * latent * heads * (nope + value)</c> for each query.
-/// Exponentials count as nothing, and of cached bytes rotated keys as bytes too. Bytes are the stored KV, the up-projections, queries and outputs, once each.
+/// Exponentials count as nothing, and of cached bytes rotated keys as bytes too. Bytes are the stored KV, the
+/// up-projections, queries and outputs, once each.
 /// </remarks>
 public sealed partial class KernelProbe : IDisposable
 {

@@ -232,7 +232,9 @@ internal sealed unsafe class ByteKernelsTests
             new[] { rows[0], rows[80], rows[160], rows[240], rows[1], rows[81], rows[161], rows[241] }));
     }
 
-    /// <summary>Of 64 latents, the i-th vector has those of places 4 i to 4 i + 3 of each 16, four keys to a word.</summary>
+    /// <summary>
+    /// Of 64 latents, the i-th vector has those of places 4 i to 4 i + 3 of each 16, four keys to a word.
+    /// </summary>
     private static void AssertTurned(byte[] rows, int keys, int offset, byte* turned)
     {
         for (var key = 0; key < keys; key++)

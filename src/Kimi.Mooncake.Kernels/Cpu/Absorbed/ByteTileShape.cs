@@ -5,8 +5,8 @@ namespace Kimi.Mooncake.Kernels.Cpu.Absorbed;
 /// <summary>
 /// How parts of a tile of cached bytes lie in working memory, turned for either product. For scores, 32 keys: word
 /// after word of a row those of all keys; first the scales of a row, then its rotated key, then its latent, four bytes
-/// to a word, 128 added to each. For sums, 64 latents: of each half four keys after another, of each latent the bytes of
-/// four keys in a word; the i-th vector of a group has the latents 4 i to 4 i + 3 of each 16.
+/// to a word, 128 added to each. For sums, 64 latents: of each half four keys after another, of each latent the bytes
+/// of four keys in a word; the i-th vector of a group has the latents 4 i to 4 i + 3 of each 16.
 /// </summary>
 /// <param name="layout">Layout of the cached rows.</param>
 internal readonly struct ByteTileShape(KvLayout layout)
